@@ -1,0 +1,1 @@
+"""Search compression policies under a budget that is verified on your device."""

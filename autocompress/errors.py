@@ -1,0 +1,64 @@
+"""Every error that autocompress raises on purpose; each message says what was given, what was expected, what to do.
+
+AutocompressError
+├── UsageError            the caller's input cannot be used (exit code 2)
+│   ├── BudgetError       a budget that cannot be read, or that contradicts another
+│   ├── SpaceError        a search space file or pattern
+│   ├── ModelError        a model that cannot be loaded
+│   ├── DataError         data that cannot be read or is too small
+│   ├── PolicyError       a policy that does not fit the model
+│   ├── ArtifactError     a saved artifact that is damaged or of another kind
+│   ├── RunError          a run folder that belongs to another search
+│   └── PluginError       a plugin that fails to import or breaks its contract
+└── TrialError            this point of the search fails; the search goes on
+"""
+
+from __future__ import annotations
+
+
+class AutocompressError(Exception):
+    """Root of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(AutocompressError):
+    """The caller's input cannot be used; the message is one line that says how to mend it."""
+
+    exit_code = 2
+
+
+class BudgetError(UsageError):
+    """A budget that cannot be read, is not positive, or contradicts another one."""
+
+
+class SpaceError(UsageError):
+    """A search space that cannot be read or that matches nothing."""
+
+
+class ModelError(UsageError):
+    """A model that cannot be found, loaded or traced."""
+
+
+class DataError(UsageError):
+    """Data that cannot be read, or fewer rows than the splits need."""
+
+
+class PolicyError(UsageError):
+    """A policy whose layers or parameters do not fit the model."""
+
+
+class ArtifactError(UsageError):
+    """A saved artifact that is damaged, incomplete or of an unknown format."""
+
+
+class RunError(UsageError):
+    """A run folder that belongs to another model, target or budget, or cannot be written."""
+
+
+class PluginError(UsageError):
+    """A plugin that fails to import, misspells a hook or takes a name that is already taken."""
+
+
+class TrialError(AutocompressError):
+    """This one policy cannot be built, run or scored; it is recorded and the search goes on."""

@@ -1,0 +1,50 @@
+"""The contract of an evaluator: how good a model's outputs are, as one number and its details."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Batch = Mapping[str, "Tensor"]
+"""Inputs by name, first dimension rows. ``labels`` and ``group`` are for evaluators, not given to the model."""
+
+Run = Callable[[Batch], Any]
+"""Calls the model (dense or compressed) on one batch and returns its raw output."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The quality, higher is better, and further figures for the report.
+
+    per_row   the quality of every row where it exists, for paired comparisons; () otherwise.
+    """
+
+    value: float
+    details: Mapping[str, float] = field(default_factory=dict)
+    per_row: tuple[float, ...] = ()
+
+
+class Evaluator(ABC):
+    """Scores a compressed model, against labels or against the dense model's outputs.
+
+    name     unique among all installed plugins.
+    metric   what the value is, for tables: ``mean cosine``.
+    tasks    the tasks for which this evaluator is the default.
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def reference(self, run: Run, batches: Sequence[Batch]) -> Any:
+        """What is kept of the dense model's outputs on these batches; handed to ``score``."""
+
+    @abstractmethod
+    def score(self, run: Run, batches: Sequence[Batch], reference: Any) -> Score:
+        """The quality on these batches. Raises TrialError when the outputs cannot be scored (NaN, wrong shape)."""

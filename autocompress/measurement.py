@@ -1,0 +1,51 @@
+"""A measured figure: raw samples per session, a median and an interval; never a bare mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Samples of one quantity, in SI units.
+
+    samples   one tuple of raw samples per session; a session is one process.
+    median    the median of the session medians.
+    low, high a two-sided interval for the true value, session bias included.
+    """
+
+    samples: tuple[tuple[float, ...], ...]
+    median: float
+    low: float
+    high: float
+
+    @property
+    def sessions(self) -> int:
+        return len(self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "median": self.median,
+            "low": self.low,
+            "high": self.high,
+            "sessions": self.sessions,
+            "samples": [list(session) for session in self.samples],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Measurement:
+        samples = tuple(tuple(session) for session in data["samples"])
+        return cls(samples, data["median"], data["low"], data["high"])
+
+    @classmethod
+    def exact(cls, value: float) -> Measurement:
+        """A figure without noise, such as a number of bytes."""
+        return cls(((value,),), value, value, value)
+
+
+def session_medians(samples: Sequence[Sequence[float]]) -> list[float]:
+    """The median of each session."""
+    return [median(session) for session in samples]

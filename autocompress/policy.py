@@ -1,0 +1,111 @@
+"""A policy: for every layer that is changed, the steps that change it. Plain data, JSON in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autocompress.domain import Value
+from autocompress.errors import PolicyError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One technique with its resolved parameters: ``Step("ffn-neurons", {"keep": 0.75})``."""
+
+    technique: str
+    params: Mapping[str, Value] = field(default_factory=dict)
+
+    def label(self) -> str:
+        values = ",".join(f"{key}={value}" for key, value in sorted(self.params.items()))
+        return f"{self.technique}({values})" if values else self.technique
+
+
+@dataclass(frozen=True)
+class LayerPolicy:
+    """The steps of one layer, in the order of their stages. No steps: the layer is left alone."""
+
+    steps: tuple[Step, ...] = ()
+
+    def label(self) -> str:
+        return " + ".join(step.label() for step in self.steps) or "dense"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Layer names to layer policies; layers that are not named stay dense.
+
+    >>> policy = Policy({"encoder.layer.0.output.dense": LayerPolicy((Step("int8"),))})
+    >>> Policy.from_json(policy.to_json()) == policy
+    True
+    """
+
+    layers: Mapping[str, LayerPolicy] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; layers sorted by name, so that equal policies give equal text."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "layers": {
+                fqn: [
+                    {"technique": step.technique, "params": dict(sorted(step.params.items()))} for step in layer.steps
+                ]
+                for fqn, layer in sorted(self.layers.items())
+                if layer.steps
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, *, where: str = "policy") -> Policy:
+        """The policy that ``to_json`` wrote. Raises PolicyError naming the first thing that is off."""
+        if not isinstance(data, dict) or not isinstance(data.get("layers"), dict):
+            raise PolicyError(f"{where}: expected an object with 'format_version' and 'layers'.")
+        if data.get("format_version") != FORMAT_VERSION:
+            raise PolicyError(
+                f"{where}: format_version {data.get('format_version')!r} is not known; expected {FORMAT_VERSION}."
+            )
+        return cls({fqn: _layer_policy(steps, f"{where}: layer {fqn!r}") for fqn, steps in data["layers"].items()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy file. Raises PolicyError when it is missing, not JSON, or not a policy."""
+        file = Path(path)
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PolicyError(f"cannot read policy file {str(file)!r}: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise PolicyError(f"{file}: not a JSON policy file ({error}).") from error
+        return cls.from_json(data, where=str(file))
+
+    def save(self, path: str | Path) -> None:
+        """Write the policy as indented JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    def digest(self) -> str:
+        """Twelve hex digits that name this policy by content."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def techniques(self) -> tuple[str, ...]:
+        """The names of all techniques that this policy uses, sorted."""
+        return tuple(sorted({step.technique for layer in self.layers.values() for step in layer.steps}))
+
+
+def _layer_policy(steps: Any, where: str) -> LayerPolicy:
+    if not isinstance(steps, list):
+        raise PolicyError(f"{where}: expected a list of steps, got {type(steps).__name__}.")
+    parsed = []
+    for step in steps:
+        if not isinstance(step, dict) or not isinstance(step.get("technique"), str):
+            raise PolicyError(f"{where}: each step needs a 'technique' name and optional 'params'; got {step!r}.")
+        params = step.get("params", {})
+        if not isinstance(params, dict) or not all(isinstance(v, bool | int | float | str) for v in params.values()):
+            raise PolicyError(f"{where}: the params of {step['technique']!r} must be numbers, strings or booleans.")
+        parsed.append(Step(step["technique"], params))
+    return LayerPolicy(tuple(parsed))
