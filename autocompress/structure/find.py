@@ -26,6 +26,7 @@ def find_layers(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[Layer,
         raise ModelError("the model ran no linear, convolution or embedding layer; there is nothing to compress.")
     tied, blocks = _tied(model), _blocks(model, found)
     layers = [_single(model, name, order, tied, blocks) for order, name in enumerate(found.order)]
+    layers = [layer for layer in layers if not _is_copy(layer, layers)]
     widths = {name: _width(model.get_submodule(name)) for name in found.linears}
     position = {name: order for order, name in enumerate(found.order)}
     for group in find_groups(found, widths):
@@ -51,7 +52,25 @@ def _single(
         tied=tied.get(name, ()),
         order=order,
         block=blocks.get(name, ""),
+        note=_shared_with(model, name, kind, tied),
     )
+
+
+def _is_copy(layer: Layer, layers: list[Layer]) -> bool:
+    """Whether an earlier embedding holds the same weights; the earlier one speaks for both."""
+    return layer.kind == "embedding" and any(
+        other.fqn in layer.tied and other.kind == layer.kind and other.order < layer.order for other in layers
+    )
+
+
+def _shared_with(model: nn.Module, name: str, kind: str, tied: Mapping[str, tuple[str, ...]]) -> str:
+    """Why shared weights cannot be changed: only embeddings that share with embeddings can, together."""
+    others = [
+        other
+        for other in tied.get(name, ())
+        if kind != "embedding" or not isinstance(model.get_submodule(other), nn.Embedding)
+    ]
+    return f"its weights are shared with {', '.join(others)}" if others else ""
 
 
 def _group(

@@ -11,7 +11,6 @@ from torch import Tensor
 from autocompress.layer import Role
 from autocompress.structure.trace import Coupling, Trace, couplings
 
-
 TRIED_CHANNELS = 8
 
 
