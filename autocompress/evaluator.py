@@ -17,6 +17,14 @@ Run = Callable[[Batch], Any]
 """Calls the model (dense or compressed) on one batch and returns its raw output."""
 
 
+NOT_INPUTS = frozenset({"labels", "group"})
+
+
+def inputs_of(batch: Batch) -> dict[str, Tensor]:
+    """What of a batch the model is called with."""
+    return {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+
+
 @dataclass(frozen=True)
 class Score:
     """The quality, higher is better, and further figures for the report.

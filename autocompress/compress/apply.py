@@ -57,16 +57,21 @@ def apply_policy(
     return copy.eval()
 
 
+def build_layers(model: nn.Module, policy: Policy, layers: Sequence[Layer], registry: Registry) -> Changes:
+    """The modules of a policy with their shapes and dtypes but without weights. Raises as `compress_layers`."""
+
+    def make(technique: Technique, group: Group, step: Step, _calibration: Calibration) -> Replacement:
+        return technique.build(group, step.params)
+
+    return _walk(model, policy, layers, registry, make, {})
+
+
 def build_policy_(model: nn.Module, policy: Policy, layers: Sequence[Layer], registry: Registry) -> None:
     """Give the model, in place, the structure that a policy has, without weights; meta devices are fine.
 
     Raises PolicyError when the policy does not fit.
     """
-
-    def make(technique: Technique, group: Group, step: Step, _calibration: Calibration) -> Replacement:
-        return technique.build(group, step.params)
-
-    changes = _walk(model, policy, layers, registry, make, {})
+    changes = build_layers(model, policy, layers, registry)
     install(model, changes.modules, changes.attributes)
 
 

@@ -3,5 +3,19 @@
 from autocompress.structure.find import find_layers
 from autocompress.structure.modules import get_attribute, install, owner_of, set_attribute, set_module
 from autocompress.structure.outputs import main_output
+from autocompress.structure.replay import Recorded, Suffix, record
+from autocompress.structure.trace import call
 
-__all__ = ["find_layers", "get_attribute", "install", "main_output", "owner_of", "set_attribute", "set_module"]
+__all__ = [
+    "Recorded",
+    "Suffix",
+    "call",
+    "find_layers",
+    "get_attribute",
+    "install",
+    "main_output",
+    "owner_of",
+    "record",
+    "set_attribute",
+    "set_module",
+]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import ModelError
+from autocompress.evaluator import inputs_of
 from autocompress.linears import is_linear
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -52,7 +53,7 @@ class Coupling:
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     """Run the model on inputs by name; ``labels`` and ``group`` are for evaluators and are left out."""
-    return model(**{name: value for name, value in inputs.items() if name not in ("labels", "group")})
+    return model(**inputs_of(inputs))
 
 
 def trace(model: nn.Module, example: Mapping[str, Tensor]) -> Trace:

@@ -1,0 +1,202 @@
+"""What an option costs on the target: timed with its real kernel at the model's real shapes, and its bytes.
+
+One table entry per unique (module shape, input shape, option), timed in one session against the dense module of the
+same layer. Values do not matter to these kernels: structures are built without weights and filled with plain numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.compress import build_layers
+from autocompress.errors import TrialError
+from autocompress.layer import Layer, Role
+from autocompress.linears import bias_of, empty_linear, is_linear, weight_of
+from autocompress.measure.latency import time_interleaved
+from autocompress.measure.lock import device_lock
+from autocompress.plugins import Registry
+from autocompress.policy import LayerPolicy, Policy
+from autocompress.structure import Recorded
+from autocompress.structure.modules import installed
+from autocompress.target import Target
+
+Memo = Callable[[str, Callable[[], Any]], Any]
+"""Stored value of a key, or what the function measures (`Store.memo`)."""
+
+ROUNDS, SECONDS = 40, 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One entry: seconds and bytes of an option, and its speed-up over dense with a 95 % interval."""
+
+    seconds: float
+    bytes: int
+    speedup: float
+    low: float
+    high: float
+
+
+class CostTable:
+    """Times options on the target and remembers every entry under a key that says all it depends on."""
+
+    def __init__(self, registry: Registry, target: Target, memo: Memo) -> None:
+        self._registry, self._target, self._memo = registry, target, memo
+        self._context = _digest([target.device, target.runtime, target.threads, dict(target.fingerprint)])
+
+    def modules(
+        self, layer: Layer, dense: nn.Module, shape: tuple[int, int], recorded: Recorded, options: Sequence[LayerPolicy]
+    ) -> dict[str, Cost]:
+        """Option label to cost, for one linear or embedding.
+
+        shape      the weight's shape when a structural change made it smaller, else its own.
+        recorded   a call of the dense module; its input shape is what is timed.
+        Options that cannot be built at this shape are left out.
+        """
+        example = recorded.args[0]
+        given = (*example.shape[:-1], shape[1]) if is_linear(dense) else tuple(example.shape)
+        what = [layer.kind, list(shape), list(given), str(example.dtype), getattr(dense, "bias", None) is not None]
+        key = f"kernel/{self._context}/{_digest([what, [option.label() for option in options]])}"
+
+        def measure() -> dict[str, Any]:
+            x = torch.randn(given, device=example.device) if is_linear(dense) else example
+            base = _resized(dense, shape)
+            built = {option.label(): _build(base, layer, option, self._registry) for option in options}
+            built = {label: module for label, module in built.items() if module is not None}
+            times = self._time({label: _caller(module, x) for label, module in built.items() if module is not None})
+            sizes = {label: _bytes(module) for label, module in built.items() if module is not None}
+            return _entries(times, sizes)
+
+        return {label: Cost(**entry) for label, entry in self._memo(key, measure).items()}
+
+    def structures(
+        self,
+        model: nn.Module,
+        layer: Layer,
+        members: Sequence[Layer],
+        recorded: Recorded,
+        options: Sequence[LayerPolicy],
+    ) -> dict[str, Cost]:
+        """Option label to cost of the whole owner of a group (``bytes`` are those of the group's own modules)."""
+        owner = model.get_submodule(layer.owner)
+        what = [layer.kind, type(owner).__name__, {r: list(s) for r, s in layer.shapes.items()}, dict(layer.sizes)]
+        given = [list(t.shape) for t in recorded.args if isinstance(t, Tensor)]
+        key = f"structure/{self._context}/{_digest([what, given, [option.label() for option in options]])}"
+
+        def measure() -> dict[str, Any]:
+            calls: dict[str, Callable[[], object]] = {}
+            sizes: dict[str, int] = {}
+            for option in options:
+                changes = build_layers(model, Policy({layer.fqn: option}), members, self._registry)
+                for module in changes.modules.values():
+                    fill_(module)
+                calls[option.label()] = _owner_caller(model, owner, changes.modules, changes.attributes, recorded)
+                now = {fqn: changes.modules.get(fqn, model.get_submodule(fqn)) for fqn in layer.modules}
+                sizes[option.label()] = sum(_bytes(module) for module in now.values())
+            return _entries(self._time(calls), sizes)
+
+        return {label: Cost(**entry) for label, entry in self._memo(key, measure).items()}
+
+    def _time(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+        with device_lock(self._target.device), torch.inference_mode():
+            return time_interleaved(
+                calls, device=self._target.device, rounds=ROUNDS, seconds=SECONDS, minimum=7, warmup=0.1
+            )
+
+
+def shapes_after(
+    model: nn.Module, layer: Layer, option: LayerPolicy, members: Sequence[Layer], registry: Registry
+) -> dict[str, tuple[int, int]]:
+    """Linear name to its weight shape once a group's structural option is applied."""
+    changes = build_layers(model, Policy({layer.fqn: option}), members, registry)
+    shapes = {}
+    for fqn in layer.modules:
+        rows, columns = weight_of(changes.modules.get(fqn, model.get_submodule(fqn))).shape
+        shapes[fqn] = (int(rows), int(columns))
+    return shapes
+
+
+def fill_(module: nn.Module) -> None:
+    """Give an empty structure plain positive numbers, in place: no denormals, no NaN, which would change its speed."""
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape) * 0.02 + 0.01)
+            elif tensor.dtype in (torch.int8, torch.uint8):
+                tensor.random_(0, 100)
+
+
+def _build(base: nn.Module, layer: Layer, option: LayerPolicy, registry: Registry) -> nn.Module | None:
+    """The option on one module, filled with numbers; None when it does not exist at this shape."""
+    holder = nn.ModuleDict({"m": base})
+    shape = tuple((weight_of(base) if is_linear(base) else base.get_parameter("weight")).shape)
+    only = Layer("m", layer.kind, "m", {layer.kind: Role("m", 0, shape[0])}, {layer.kind: shape}, layer.n_params)
+    try:
+        changes = build_layers(holder, Policy({"m": option}), [only], registry)
+    except TrialError:
+        return None
+    built = changes.modules.get("m", base)
+    fill_(built)
+    return built.eval()
+
+
+def _resized(dense: nn.Module, shape: tuple[int, int]) -> nn.Module:
+    if is_linear(dense):
+        base: nn.Module = empty_linear(shape[1], shape[0], bias=bias_of(dense) is not None, like=weight_of(dense))
+    else:
+        weight = dense.get_parameter("weight")
+        base = nn.Embedding(*shape, device=weight.device, dtype=weight.dtype).requires_grad_(False)
+    fill_(base)
+    return base
+
+
+def _caller(module: nn.Module, x: Tensor) -> Callable[[], object]:
+    return lambda: module(x)
+
+
+def _owner_caller(
+    model: nn.Module,
+    owner: nn.Module,
+    modules: Mapping[str, nn.Module],
+    attributes: Mapping[str, int],
+    recorded: Recorded,
+) -> Callable[[], object]:
+    def run() -> object:
+        with installed(model, modules, attributes):
+            return recorded.run(owner)
+
+    return run
+
+
+def _entries(times: Mapping[str, Sequence[float]], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """JSON-able entries; speed-ups are medians of per-round ratios, intervals from their order statistics."""
+    dense = times["dense"]
+    entries = {}
+    for label, samples in times.items():
+        ratios = sorted(base / own for base, own in zip(dense, samples, strict=True))
+        reach = int(0.98 * len(ratios) ** 0.5) + 1
+        middle = len(ratios) // 2
+        entries[label] = {
+            "seconds": median(samples),
+            "bytes": sizes[label],
+            "speedup": median(ratios),
+            "low": ratios[max(0, middle - reach)],
+            "high": ratios[min(len(ratios) - 1, middle + reach)],
+        }
+    return entries
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""The run folder: which search it belongs to, what was measured, and the one process that may write to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autocompress.errors import RunError
+from autocompress.search.store import RunLock, Store, journal_storage
+
+FORMAT_VERSION = 1
+
+
+def default_folder(model: str, budgets: tuple[str, ...], device: str) -> Path:
+    """A telling name under ``autocompress-runs``: the model's last part, the budgets, the device."""
+    words = [model.rstrip("/").rpartition("/")[2], *budgets, device]
+    name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word.replace("%", "pct")).strip("-") for word in words)
+    return Path("autocompress-runs") / name
+
+
+class RunFolder:
+    """Opens or creates a run folder and locks it.
+
+    identity   what must be the same for a search to go on in this folder; the first difference is named.
+    Raises RunError when the folder belongs to another search, is in use, is not empty and no run, or cannot be written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        record = path / "run.json"
+        try:
+            if path.exists() and not record.exists() and any(path.iterdir()):
+                raise RunError(f"{str(path)!r} is not empty and holds no run; give a new or empty folder as --out.")
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = RunLock(path)
+            if record.exists():
+                self._check(record, identity)
+            else:
+                write_text(record, json.dumps({"format_version": FORMAT_VERSION, **identity}, indent=1) + "\n")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunError(f"cannot write the run folder {str(path)!r} ({reason}); give another --out.") from error
+        self.store = Store(path / "measurements.jsonl")
+
+    def storage(self) -> optuna.storages.JournalStorage:
+        """The trials, as Optuna's journal."""
+        return journal_storage(self.path / "journal.log")
+
+    @property
+    def candidates(self) -> Path:
+        """Where artifacts wait for their verdict."""
+        return self.path / "candidates"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    def publish(self, candidate: Path) -> Path:
+        """Make a verified candidate ``best/`` and drop the others."""
+        old = self.path / ".old-best"
+        shutil.rmtree(old, ignore_errors=True)
+        if self.best.exists():
+            self.best.rename(old)
+        candidate.rename(self.best)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.candidates, ignore_errors=True)
+        return self.best
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def _check(self, record: Path, identity: Mapping[str, Any]) -> None:
+        try:
+            known = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{record} is damaged ({error}); give another --out.") from error
+        for name, value in json.loads(json.dumps(identity)).items():
+            if known.get(name) != value:
+                raise RunError(
+                    f"the run folder {str(self.path)!r} belongs to another search: its {name} is "
+                    f"{_short(known.get(name))}, this one's is {_short(value)}; give another --out."
+                )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it, so that it is never half-written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,214 @@
+"""Prices every option of a model: seconds and bytes from the cost table, damage from cheap scores and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from autocompress.compress import parts
+from autocompress.cost import Cost, CostTable, shapes_after
+from autocompress.layer import Layer
+from autocompress.plugins import Registry
+from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.run.progress import Event, Progress
+from autocompress.run.tables import Priced, Structures
+from autocompress.sensitivity import Sensitivity
+from autocompress.space import Binding, Slot
+from autocompress.structure import Recorded, owner_of
+
+DENSE = LayerPolicy()
+
+
+class Prices:
+    """Measures once, then answers what the options of a slot cost under any structure of its part."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], binding: Binding, registry: Registry, progress: Progress
+    ) -> None:
+        self._model, self._layers, self._registry, self._progress = model, layers, registry, progress
+        self._slots = binding.slots
+        self.part_of = parts(layers)
+        self._by_name = {layer.fqn: layer for layer in layers}
+        self._members: dict[str, list[Layer]] = {}
+        for layer in layers:
+            self._members.setdefault(self.part_of[layer.fqn], []).append(layer)
+        self._modules: dict[tuple[str, tuple[int, ...]], dict[str, Cost]] = {}
+        self._structures: dict[str, dict[str, Cost]] = {}
+        self._shapes: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+        self._damage: dict[tuple[str, str], float | None] = {}
+        self._factor: dict[tuple[str, str], float] = {}
+
+    @property
+    def owners(self) -> set[str]:
+        """The submodules that are replayed alone: the owner of every part, and every single layer."""
+        return {self.owner(part) for part in self._members} | {
+            layer.owner for slot in self._slots for layer in slot.layers
+        }
+
+    def owner(self, part: str) -> str:
+        """The smallest module that holds everything in a part."""
+        members = [layer for layer in self._members[part] if layer.kind != "block"]
+        groups = [layer.owner for layer in members if layer.kind in ("ffn", "attention")]
+        if groups:
+            return owner_of(groups) if len(groups) > 1 else groups[0]
+        return members[0].owner if members else self._by_name[part].owner
+
+    def measure_costs(self, table: CostTable, recorded: Mapping[str, Recorded]) -> None:
+        """Time every unique shape and option on the target."""
+        structural = [slot for slot in self._slots if slot.structural]
+        plain = [slot for slot in self._slots if not slot.structural]
+        for number, slot in enumerate(structural):
+            self._progress(Event("cost", number, len(self._slots), f"structure of {slot.name}"))
+            for layer in slot.layers:
+                members = self._members[self.part_of[layer.fqn]]
+                self._structures[layer.fqn] = table.structures(
+                    self._model, layer, members, recorded[layer.owner], slot.options
+                )
+                for option in slot.options:
+                    shapes = shapes_after(self._model, layer, option, members, self._registry)
+                    self._shapes[layer.fqn, option.label()] = shapes
+        for number, slot in enumerate(plain):
+            self._progress(Event("cost", len(structural) + number, len(self._slots), f"kernels of {slot.name}"))
+            for layer in slot.layers:
+                for shape in self._possible_shapes(layer):
+                    dense = self._model.get_submodule(layer.fqn)
+                    if (layer.fqn, shape) not in self._modules:
+                        costs = table.modules(layer, dense, shape, recorded[layer.fqn], slot.options)
+                        self._modules[layer.fqn, shape] = costs
+
+    def measure_damage(self, sensitivity: Sensitivity) -> None:
+        """A cheap score for every single step, then one probe per part and technique."""
+        for number, slot in enumerate(self._slots):
+            self._progress(Event("sensitivity", number, 2 * len(self._slots), f"scores of {slot.name}"))
+            for part, members in self._by_part(slot).items():
+                for step in _steps(slot):
+                    policy = _policy(members, step)
+                    self._damage[f"{part}|{members[0].fqn}", step.label()] = sensitivity.cheap(self.owner(part), policy)
+        plans = self._plans()
+        for number, ((part, technique), (policy, cheap)) in enumerate(plans.items()):
+            message = f"probe of {technique} on {part}"
+            self._progress(Event("sensitivity", len(plans) + number, 2 * len(plans), message))
+            order = min(self._by_name[fqn].order for fqn in policy.layers)
+            self._factor[part, technique] = sensitivity.probe(order, policy, cheap).factor
+
+    def slot(self, slot: Slot, structures: Structures) -> list[Priced]:
+        """Every option of a plain slot, given the structures of its unit."""
+        priced = []
+        for option in slot.options:
+            total = Priced({}, 0.0, 0.0)
+            for layer in slot.layers:
+                costs = self._modules[layer.fqn, self._shape(layer, structures)]
+                if option.label() not in costs:
+                    break
+                cost = costs[option.label()]
+                total = total.plus(Priced({layer.fqn: option}, cost.seconds, cost.bytes))
+            else:
+                damage = self._damages(slot, option)
+                if damage is not None:
+                    priced.append(total.plus(Priced({}, 0.0, 0.0, damage)))
+        return priced
+
+    def structure(self, structures: Structures) -> Priced | None:
+        """What a choice of structures costs beyond its linears, which their own slots price at the new shapes."""
+        total = Priced({}, 0.0, 0.0)
+        for fqn, option in structures.items():
+            layer, costs = self._by_name[fqn], self._structures[fqn]
+            seconds = costs[option.label()].seconds - costs["dense"].seconds
+            # The owner was timed with dense linears of the new shapes; those are priced by their own slots.
+            for module in layer.modules:
+                before = self._modules.get((module, self._shape(self._by_name[module], {})))
+                after = self._modules.get((module, self._shape(self._by_name[module], structures)))
+                if before and after:
+                    seconds -= after["dense"].seconds - before["dense"].seconds
+            damage: Mapping[str, float] | None = {}
+            for slot in self._slots:
+                if slot.structural and layer in slot.layers:
+                    damage = self._damages(slot, option, only=layer)
+            if damage is None:
+                return None
+            unpriced = set(layer.modules) - {other.fqn for slot in self._slots for other in slot.layers}
+            weight = sum(self._dense_bytes(module, structures) for module in unpriced)
+            total = total.plus(Priced({fqn: option}, seconds, weight, damage))
+        return total
+
+    def dense_bytes(self) -> int:
+        """Bytes of the dense weights that some slot may change."""
+        names = {fqn for slot in self._slots for layer in slot.layers for fqn in layer.modules}
+        return sum(t.nbytes for fqn in names for t in self._model.get_submodule(fqn).state_dict().values())
+
+    def depth(self, slot: Slot) -> float:
+        """Position of a slot in the model, 0 at the input and 1 at the output."""
+        last = max(layer.order for layer in self._layers) or 1
+        return slot.layers[0].order / last
+
+    def _dense_bytes(self, module: str, structures: Structures) -> float:
+        """Bytes of a linear that stays dense, at the shape that the structures leave it."""
+        rows, columns = self._shape(self._by_name[module], structures)
+        dense = self._model.get_submodule(module)
+        biased = rows if getattr(dense, "bias", None) is not None else 0
+        return (rows * columns + biased) * dense.get_parameter("weight").element_size()
+
+    def _by_part(self, slot: Slot) -> dict[str, list[Layer]]:
+        found: dict[str, list[Layer]] = {}
+        for layer in slot.layers:
+            found.setdefault(self.part_of[layer.fqn], []).append(layer)
+        return found
+
+    def _possible_shapes(self, layer: Layer) -> list[tuple[int, int]]:
+        own = next(iter(layer.shapes.values()))
+        shapes = [(own[0], own[1])]
+        shapes += [known[layer.fqn] for known in self._shapes.values() if layer.fqn in known]
+        return list(dict.fromkeys(shapes))
+
+    def _shape(self, layer: Layer, structures: Structures) -> tuple[int, int]:
+        for group, option in structures.items():
+            known = self._shapes.get((group, option.label()), {})
+            if layer.fqn in known:
+                return known[layer.fqn]
+        own = next(iter(layer.shapes.values()))
+        return own[0], own[1]
+
+    def _damages(self, slot: Slot, option: LayerPolicy, *, only: Layer | None = None) -> dict[str, float] | None:
+        """Technique to predicted loss of an option, or None when a step cannot be built."""
+        damage: dict[str, float] = {}
+        for part, members in self._by_part(slot).items():
+            if only is not None and self.part_of[only.fqn] != part:
+                continue
+            for step in option.steps:
+                cheap = self._damage[f"{part}|{members[0].fqn}", step.label()]
+                factor = self._factor.get((part, step.technique))
+                if cheap is None or factor is None:
+                    return None
+                damage[step.technique] = damage.get(step.technique, 0.0) + cheap * factor
+        return damage
+
+    def _plans(self) -> dict[tuple[str, str], tuple[Policy, float]]:
+        """(part, technique) to the probe's policy (the middle option, on every layer of the part) and cheap score."""
+        plans: dict[tuple[str, str], tuple[Policy, float]] = {}
+        for slot in self._slots:
+            for part, members in self._by_part(slot).items():
+                for technique in dict.fromkeys(step.technique for step in _steps(slot)):
+                    scored = [
+                        (cheap, step)
+                        for step in _steps(slot)
+                        if step.technique == technique
+                        and (cheap := self._damage[f"{part}|{members[0].fqn}", step.label()]) is not None
+                    ]
+                    if scored:
+                        cheap, step = sorted(scored, key=lambda item: item[0])[len(scored) // 2]
+                        policy, before = plans.get((part, technique), (Policy(), 0.0))
+                        layers = {**policy.layers, **_policy(members, step).layers}
+                        plans[part, technique] = Policy(layers), before + cheap
+        return plans
+
+
+def _steps(slot: Slot) -> list[Step]:
+    found: list[Step] = []
+    for option in slot.options:
+        found += [step for step in option.steps if step not in found]
+    return found
+
+
+def _policy(members: Sequence[Layer], step: Step) -> Policy:
+    return Policy({layer.fqn: LayerPolicy((step,)) for layer in members})

@@ -1,0 +1,92 @@
+"""What a user asks for, typed; every bad value is refused here, before anything is loaded."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autocompress.errors import UsageError
+from autocompress.objective import BUILTIN, Budget, Objective, parse_budgets
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One search. Only ``model`` and ``budgets`` have to be given.
+
+    model       a Hugging Face folder or id, ``demo``, or a torch module.
+    budgets     as text: ``20ms``, ``70%``, ``memory=300MB``, ``quality=0.98``.
+    data        a file, `Texts`, tensors by input name, or a triple of those (calibration, validation, test).
+    evaluator   a name, an `Evaluator`, or ``function(model, batches) -> float`` (higher is better).
+    trials      the most policies that are evaluated.   seconds   the most time for the search stage.
+    sessions    fresh processes for the verdict, at least; more are added while it is undecided.
+    out         the run folder; None: a telling name under ``autocompress-runs``.
+    """
+
+    model: Any = DEMO
+    budgets: tuple[str, ...] = ()
+    data: Any = None
+    column: str | None = None
+    space: str | None = None
+    task: str | None = None
+    evaluator: str | Callable[..., float] | Any | None = None
+    objectives: tuple[Objective, ...] = ()
+    runtime: str = "torch"
+    device: str = "auto"
+    batch: int = 1
+    sequence: int = 128
+    threads: int | None = None
+    sampler: str = "tpe"
+    seed: int = 0
+    trials: int = 60
+    seconds: float | None = None
+    sessions: int = 3
+    out: Path | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    plugins: tuple[object, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch", 1), ("sequence", 1), ("trials", 1), ("sessions", 2)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}: expected at least {least}.")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads is {self.threads}: expected at least 1, or leave it out to use what is free.")
+        if self.seconds is not None and self.seconds <= 0:
+            raise UsageError(f"time is {self.seconds} s: expected a positive time such as 5m.")
+        names = [objective.name for objective in (*BUILTIN, *self.objectives)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(f"two objectives are named {twice[0]!r}; give each its own name.")
+
+    def parsed_budgets(self, known: tuple[Objective, ...] = ()) -> tuple[Budget, ...]:
+        """The budgets as data; ``known`` are further objectives, from plugins. Raises BudgetError."""
+        return parse_budgets(self.budgets, (*BUILTIN, *known, *self.objectives))
+
+    @property
+    def model_name(self) -> str:
+        return self.model if isinstance(self.model, str) else type(self.model).__name__
+
+    def replay(self) -> str:
+        """The command that repeats this search, or "" for one that a command cannot say (a module, a callable)."""
+        plain = self.data is None or isinstance(self.data, str | Path)
+        if not isinstance(self.model, str) or self.objectives or not plain or callable(self.evaluator):
+            return ""
+        words = ["autocompress", "search", self.model]
+        for budget in self.budgets:
+            words += ["--budget", budget]
+        default = SearchRequest()
+        for option in ("data", "column", "space", "task", "evaluator", "runtime", "device", "batch", "sequence"):
+            if getattr(self, option) != getattr(default, option):
+                words += [f"--{option}", str(getattr(self, option))]
+        for option in ("threads", "sampler", "seed", "trials", "sessions", "out"):
+            if getattr(self, option) != getattr(default, option):
+                words += [f"--{option}", str(getattr(self, option))]
+        if self.seconds is not None:
+            words += ["--time", f"{self.seconds:g}s"]
+        words += ["--trust-remote-code"] * self.trust_remote_code + ["--allow-pickle"] * self.allow_pickle
+        return shlex.join(words)

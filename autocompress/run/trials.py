@@ -1,0 +1,160 @@
+"""One trial: a policy is set on the workbench, scored on the validation rows and timed against the dense model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, stdev
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.compress import Workbench
+from autocompress.errors import TrialError
+from autocompress.evaluator import Batch, Evaluator, Score, inputs_of
+from autocompress.measure.latency import time_interleaved
+from autocompress.measure.lock import device_lock
+from autocompress.measure.memory import cuda_peak
+from autocompress.objective import MAXIMIZE, Objective
+from autocompress.policy import Policy
+from autocompress.runtime import Program, Runtime
+from autocompress.search.problem import Assignment, Outcome
+from autocompress.search.store import Store
+from autocompress.target import Target
+
+SECONDS, ROUNDS = 1.0, 40
+SESSION_SD = 0.01
+"""Bias of one process's timings that its own repeats cannot show, relative; see the verdict's floor."""
+MEMORY_SD = 0.03
+"""Relative uncertainty of memory that was computed from bytes on a CPU; the verdict measures it."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The dense model's figures in SI units: what ratios and relative budgets refer to."""
+
+    latency: float
+    p95: float
+    memory: float
+    bytes: int
+    quality: float
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all distinct tensors in the model's state."""
+    distinct = {(t.data_ptr(), t.nbytes): t.nbytes for t in model.state_dict().values()}
+    return sum(distinct.values())
+
+
+class Trials:
+    """Evaluates assignments; every finished evaluation is stored under its policy and never repeated."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        policy_of: Callable[[Assignment], Policy],
+        evaluator: Evaluator,
+        batches: Sequence[Batch],
+        example: Mapping[str, Tensor],
+        runtime: Runtime,
+        target: Target,
+        dense: Dense,
+        objectives: Sequence[Objective],
+        store: Store,
+        context: str,
+    ) -> None:
+        self._bench, self._policy_of, self._evaluator, self._batches = bench, policy_of, evaluator, batches
+        self._example, self._runtime, self._target, self._dense = example, runtime, target, dense
+        self._objectives, self._store, self._context = objectives, store, context
+        self._reference: Any = None
+        self._program = runtime.lower(bench.dense, Policy(), example)
+
+    def __call__(self, assignment: Assignment) -> Outcome:
+        """What the engine calls. A policy that cannot be built, run or scored is an outcome with its cause."""
+        policy = self._policy_of(assignment)
+        try:
+            found = self._store.memo(f"trial/{self._context}/{policy.digest()}", lambda: self._measure(policy))
+        except TrialError as error:
+            return Outcome({}, cause=str(error))
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            return Outcome({}, cause=f"out of memory: {str(error).splitlines()[0]}")
+        return Outcome(found["values"], found["spread"], None, found["seconds"])
+
+    def details(self, policy: Policy) -> dict[str, Any]:
+        """Everything that was stored for a policy that was evaluated."""
+        stored: dict[str, Any] = self._store.get(f"trial/{self._context}/{policy.digest()}")
+        return stored
+
+    def _measure(self, policy: Policy) -> dict[str, Any]:
+        started = time.monotonic()
+        model = self._bench.set(policy)
+        program = self._runtime.lower(model, policy, self._example)
+        try:
+            quality = self._score(program)
+            ratios, tails = self._time(program)
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise TrialError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        ratio, weights = median(ratios), weight_bytes(model)
+        memory, memory_sd = self._memory(program, weights)
+        values = {
+            "loss": max(self._dense.quality - quality.value, 1e-9),
+            "latency": ratio * self._dense.latency,
+            "latency.p95": tails * self._dense.p95,
+            "memory": memory,
+            "size": float(weights),
+        }
+        within = 1.2533 * stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+        sd = math.hypot(within, SESSION_SD * ratio) * self._dense.latency
+        spread = {"latency": sd, "latency.p95": sd, "memory": memory_sd}
+        for objective in self._objectives:
+            if objective.function is not None:
+                values[objective.name] = self._custom(objective, model)
+        return {
+            "values": values,
+            "spread": spread,
+            "quality": quality.value,
+            "details": dict(quality.details),
+            "ratios": [round(sample, 5) for sample in ratios],
+            "seconds": time.monotonic() - started,
+        }
+
+    def _score(self, program: Program) -> Score:
+        if self._reference is None:
+            self._reference = self._evaluator.reference(lambda batch: self._program(inputs_of(batch)), self._batches)
+        return self._evaluator.score(lambda batch: program(inputs_of(batch)), self._batches, self._reference)
+
+    def _time(self, program: Program) -> tuple[list[float], float]:
+        """Per-round ratios to the dense model, and the ratio of the 95th percentiles."""
+        calls = {"dense": lambda: self._program(self._example), "this": lambda: program(self._example)}
+        with device_lock(self._target.device):
+            times = time_interleaved(
+                calls, device=self._target.device, rounds=ROUNDS, seconds=SECONDS, minimum=9, warmup=0.3
+            )
+        ratios = [own / base for own, base in zip(times["this"], times["dense"], strict=True)]
+        tail = {name: sorted(samples)[math.ceil(0.95 * len(samples)) - 1] for name, samples in times.items()}
+        return ratios, tail["this"] / tail["dense"]
+
+    def _memory(self, program: Program, weights: int) -> tuple[float, float]:
+        """Bytes and their sd. On a GPU the peak is measured; on a CPU only a fresh process can tell, at the verdict."""
+        if self._target.device == "cuda":
+            before = torch.cuda.memory_allocated()
+            _, allocated, _reserved = cuda_peak(lambda: program(self._example))
+            return float(weights + allocated - before), 0.0
+        memory = self._dense.memory - (self._dense.bytes - weights)
+        return memory, MEMORY_SD * memory
+
+    def _custom(self, objective: Objective, model: nn.Module) -> float:
+        assert objective.function is not None
+        try:
+            value = float(objective.function(model))
+        except Exception as error:  # a user's function may raise anything; the search goes on
+            raise TrialError(f"objective {objective.name!r}: {type(error).__name__}: {error}") from error
+        if not math.isfinite(value):
+            raise TrialError(f"objective {objective.name!r} is {value}")
+        return -value if objective.direction == MAXIMIZE else value

@@ -1,0 +1,128 @@
+"""How much quality an option costs: a cheap score for every option, and one real probe per (part, technique).
+
+The cheap score is the relative squared error of the part's owner, replayed alone on calibration inputs. A probe changes
+one part in the whole model and asks the evaluator; it runs only from the changed block on. The probe rescales the cheap
+scores of its part and technique, so that they predict the evaluator's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from autocompress.compress import Workbench
+from autocompress.errors import TrialError
+from autocompress.evaluator import Batch, Evaluator
+from autocompress.layer import Layer
+from autocompress.policy import Policy
+from autocompress.structure import Recorded, Suffix, call
+
+Memo = Callable[[str, Callable[[], Any]], Any]
+CAP = 2**30
+"""Bytes of dense block outputs that are kept for the probes."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The loss of one probe, and the cheap score of the same change."""
+
+    loss: float
+    cheap: float
+
+    @property
+    def factor(self) -> float:
+        """What turns a cheap score of this part and technique into a loss."""
+        return self.loss / self.cheap if self.cheap > 0 else 0.0
+
+
+class Sensitivity:
+    """Scores and probes on one workbench. ``context`` names everything that the stored values depend on."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        layers: Sequence[Layer],
+        evaluator: Evaluator,
+        batches: Sequence[Batch],
+        recorded: Mapping[str, Recorded],
+        memo: Memo,
+        context: str,
+    ) -> None:
+        self._bench, self._evaluator, self._batches = bench, evaluator, batches
+        self._recorded, self._memo, self._context = recorded, memo, context
+        self._layers = layers
+        self._suffix: Suffix | None = None
+        self._reference: Any = None
+        self._dense = 0.0
+
+    @property
+    def probe_share(self) -> float:
+        """The share of a full forward pass that the probes ran, counted in linears; 1.0 before any ran."""
+        if self._suffix is None or not self._suffix.possible:
+            return 1.0
+        return self._suffix.executed / self._suffix.possible
+
+    def cheap(self, owner: str, policy: Policy) -> float | None:
+        """Relative squared error at the owner's output, or None when this point cannot be built or gives NaN."""
+
+        def measure() -> float | None:
+            try:
+                model = self._bench.set(policy)
+                with torch.inference_mode():
+                    error = self._recorded[owner].error(model.get_submodule(owner))
+            except TrialError:
+                return None
+            finally:
+                self._bench.set(Policy())
+            return error if error == error else None  # NaN is not equal to itself
+
+        value = self._memo(f"cheap/{self._context}/{owner}/{policy.digest()}", measure)
+        return None if value is None else float(value)
+
+    def probe(self, order: int, policy: Policy, cheap: float) -> Probed:
+        """The evaluator's loss when only these layers change, run from position ``order`` on."""
+
+        def measure() -> float | None:
+            self._prepare()
+            assert self._suffix is not None
+            suffix, at = self._suffix, {id(batch): index for index, batch in enumerate(self._batches)}
+            try:
+                model = self._bench.set(policy)
+
+                def run(batch: Batch) -> Any:
+                    with suffix.from_layer(model, order, at[id(batch)]), torch.inference_mode():
+                        return call(model, batch)
+
+                score = self._evaluator.score(run, self._batches, self._reference).value
+            except TrialError:
+                return None
+            finally:
+                self._bench.set(Policy())
+            return max(0.0, self._dense - score)
+
+        loss = self._memo(f"probe/{self._context}/{policy.digest()}", measure)
+        return Probed(float("inf") if loss is None else float(loss), cheap)
+
+    def _prepare(self) -> None:
+        """Dense outputs, once, when the first probe is not already known."""
+        if self._suffix is not None:
+            return
+        model = self._bench.dense
+        self._suffix = Suffix(model, self._layers, self._batches, most=CAP)
+        run = runner(model)
+        self._reference = self._evaluator.reference(run, self._batches)
+        self._dense = self._evaluator.score(run, self._batches, self._reference).value
+
+
+def runner(model: nn.Module) -> Callable[[Batch], Any]:
+    """The model as an evaluator calls it: one batch in, the raw output out, no gradients."""
+
+    def run(batch: Batch) -> Any:
+        with torch.inference_mode():
+            return call(model, batch)
+
+    return run

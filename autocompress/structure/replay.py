@@ -1,0 +1,109 @@
+"""Running a part of a model alone: a submodule on the inputs it had, or only what comes after a changed block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.layer import Layer
+from autocompress.structure.outputs import main_output
+from autocompress.structure.trace import call
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one submodule was called with, and what it returned, in one forward pass (its last call)."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+
+    def run(self, module: nn.Module) -> Any:
+        """Call a module with the same inputs."""
+        return module(*self.args, **self.kwargs)
+
+    def error(self, module: nn.Module) -> float:
+        """The relative squared error ``|y - y0|² / |y0|²`` of a module's main output on the same inputs."""
+        before = main_output(self.output).float()
+        after = main_output(self.run(module)).float()
+        return float((after - before).square().sum() / before.square().sum().clamp_min(1e-20))
+
+
+def record(model: nn.Module, names: Iterable[str], inputs: Mapping[str, Tensor]) -> dict[str, Recorded]:
+    """Run the model once and keep inputs and outputs of the named submodules ("" is the model itself)."""
+    found: dict[str, Recorded] = {}
+
+    def hook(name: str) -> Any:
+        def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            found[name] = Recorded(args, dict(kwargs), output)
+
+        return keep
+
+    handles = [model.get_submodule(name).register_forward_hook(hook(name), with_kwargs=True) for name in set(names)]
+    try:
+        with torch.inference_mode():
+            call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+class Suffix:
+    """Runs a changed model from the changed block on: blocks before it return what they returned when dense.
+
+    layers     the model's layers; those of kind ``block`` are what can be skipped.
+    most       the most bytes of outputs that are kept; blocks beyond it are computed.
+    ``executed`` and ``possible`` count the linears that ran, and that a full forward pass would have run.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], batches: Sequence[Mapping[str, Tensor]], *, most: int
+    ):
+        self._model = model
+        self._inside = {
+            block.owner: [layer.order for layer in layers if layer.kind == "linear" and layer.block == block.owner]
+            for block in layers
+            if block.kind == "block"
+        }
+        self._linears = sum(layer.kind == "linear" for layer in layers)
+        self._outputs: list[dict[str, Any]] = []
+        self.executed = self.possible = 0
+        kept = 0
+        for batch in batches:
+            recorded = record(model, self._inside, batch)
+            outputs = {}
+            for name, one in recorded.items():
+                kept += main_output(one.output).nbytes
+                if kept <= most:
+                    outputs[name] = one.output
+            self._outputs.append(outputs)
+
+    @contextmanager
+    def from_layer(self, model: nn.Module, order: int, batch: int) -> Iterator[None]:
+        """While the block runs, ``model`` (a changed copy) skips every block that ends before position ``order``."""
+        skipped = [name for name, orders in self._inside.items() if orders and max(orders) < order]
+        stored = self._outputs[batch]
+        skipped = [name for name in skipped if name in stored]
+        self.possible += self._linears
+        self.executed += self._linears - sum(len(self._inside[name]) for name in skipped)
+        blocks = [model.get_submodule(name) for name in skipped]
+        try:
+            for name, block in zip(skipped, blocks, strict=True):
+                block.forward = _always(stored[name])  # type: ignore[method-assign]
+            yield
+        finally:
+            for block in blocks:
+                block.__dict__.pop("forward", None)
+
+
+def _always(output: Any) -> Any:
+    def forward(*_args: Any, **_kwargs: Any) -> Any:
+        return output
+
+    return forward
