@@ -23,7 +23,7 @@ def text_encoder(tokenizer: Any, model: Any) -> Encode:
     """
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
-    accepted = _accepted(model)
+    accepted = _accepted(model) - (set() if _has_token_types(model) else {"token_type_ids"})
 
     def encode(texts: Sequence[str], sequence: int) -> dict[str, Tensor]:
         _check_length(sequence, _longest(tokenizer, model))
@@ -68,6 +68,12 @@ def _accepted(model: Any) -> frozenset[str]:
     return frozenset(inspect.signature(model.forward).parameters)
 
 
+def _has_token_types(model: Any) -> bool:
+    """Whether there are embeddings for them; some decoders take the argument and add the embedding of a word."""
+    types = getattr(model.config.get_text_config(), "type_vocab_size", 0)
+    return types > 1 and "token_type_ids" in _accepted(model)
+
+
 def _example_text(model: Any, rows: int, sequence: int, generator: Any) -> dict[str, Tensor]:
     import torch
 
@@ -82,10 +88,10 @@ def _example_text(model: Any, rows: int, sequence: int, generator: Any) -> dict[
     ids = words[torch.randint(len(words), (rows, sequence), generator=generator)]
     mask = torch.ones_like(ids)
     inputs = {"input_ids": ids, "attention_mask": mask}
-    accepted = _accepted(model)
-    if "token_type_ids" in accepted and getattr(config, "type_vocab_size", 0) > 1:
+    if _has_token_types(model):
         inputs["token_type_ids"] = torch.zeros_like(ids)
     inputs |= _decoder_inputs(model, ids, mask)
+    accepted = _accepted(model)
     return {name: value for name, value in inputs.items() if name in accepted}
 
 

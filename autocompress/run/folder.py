@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import optuna
 
 from autocompress.errors import RunError
+from autocompress.report.files import write_whole
 from autocompress.search.store import RunLock, Store, journal_storage
 
 FORMAT_VERSION = 1
@@ -43,7 +43,7 @@ class RunFolder:
             if record.exists():
                 self._check(record, identity)
             else:
-                write_text(record, json.dumps({"format_version": FORMAT_VERSION, **identity}, indent=1) + "\n")
+                write_whole(record, json.dumps({"format_version": FORMAT_VERSION, **identity}, indent=1) + "\n")
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(f"cannot write the run folder {str(path)!r} ({reason}); give another --out.") from error
@@ -87,13 +87,6 @@ class RunFolder:
                     f"the run folder {str(self.path)!r} belongs to another search: its {name} is "
                     f"{_short(known.get(name))}, this one's is {_short(value)}; give another --out."
                 )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that it is never half-written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _short(value: Any) -> str:

@@ -132,10 +132,11 @@ class Prices:
             total = total.plus(Priced({fqn: option}, seconds, weight, damage))
         return total
 
-    def dense_bytes(self) -> int:
-        """Bytes of the dense weights that some slot may change."""
-        names = {fqn for slot in self._slots for layer in slot.layers for fqn in layer.modules}
-        return sum(t.nbytes for fqn in names for t in self._model.get_submodule(fqn).state_dict().values())
+    def costs_of(self, layer: Layer) -> dict[str, Cost]:
+        """Option label to cost at the layer's own shape."""
+        if layer.fqn in self._structures:
+            return self._structures[layer.fqn]
+        return self._modules[layer.fqn, self._shape(layer, {})]
 
     def depth(self, slot: Slot) -> float:
         """Position of a slot in the model, 0 at the input and 1 at the output."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import optuna
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend
 
 from autocompress.errors import RunError
 
@@ -78,7 +78,7 @@ class RunLock:
         self._file.close()
 
 
-class _KernelLock(BaseJournalFileLock):  # type: ignore[misc]  # optuna is untyped here
+class _KernelLock:
     """Optuna's journal lock on ``flock``: a killed process leaves nothing to wait for."""
 
     def __init__(self, path: Path) -> None:

@@ -95,7 +95,7 @@ class Suffix:
         blocks = [model.get_submodule(name) for name in skipped]
         try:
             for name, block in zip(skipped, blocks, strict=True):
-                block.forward = _always(stored[name])  # type: ignore[method-assign]
+                block.forward = _always(stored[name])
             yield
         finally:
             for block in blocks:

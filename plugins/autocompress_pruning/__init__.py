@@ -1,1 +1,16 @@
-"""Plugin."""
+"""Structured pruning of feed-forward neurons and attention heads, with least-squares reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autocompress.hookspecs import hookimpl
+from autocompress.technique import Technique
+
+
+@hookimpl
+def autocompress_techniques() -> Iterable[Technique]:
+    from autocompress_pruning.heads import AttentionHeads
+    from autocompress_pruning.neurons import FfnNeurons
+
+    return [FfnNeurons(), AttentionHeads()]

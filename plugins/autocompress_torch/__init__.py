@@ -1,1 +1,15 @@
-"""Plugin."""
+"""The eager PyTorch runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autocompress.hookspecs import hookimpl
+from autocompress.runtime import Runtime
+
+
+@hookimpl
+def autocompress_runtimes() -> Iterable[Runtime]:
+    from autocompress_torch.eager import TorchRuntime
+
+    return [TorchRuntime()]

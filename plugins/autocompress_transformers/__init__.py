@@ -1,1 +1,29 @@
-"""Plugin."""
+"""Pretrained models from a Hugging Face folder or hub id, and evaluators that compare with the dense model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autocompress.evaluator import Evaluator
+from autocompress.hookspecs import hookimpl
+from autocompress.model import LoadedModel
+
+
+@hookimpl(trylast=True)
+def autocompress_load_model(
+    source: str, task: str | None, trust_remote_code: bool, allow_pickle: bool
+) -> LoadedModel | None:
+    """Any folder or hub id that no other plugin claims."""
+    from autocompress_transformers.loader import Permissions, load
+
+    return load(source, task, Permissions(trust_remote_code=trust_remote_code, allow_pickle=allow_pickle))
+
+
+@hookimpl
+def autocompress_evaluators() -> Iterable[Evaluator]:
+    """Fidelity to the dense model: of embeddings, of predicted distributions, of any output."""
+    from autocompress_transformers.embeddings import EmbeddingFidelity
+    from autocompress_transformers.logits import LogitsFidelity
+    from autocompress_transformers.outputs import OutputFidelity
+
+    return [EmbeddingFidelity(), LogitsFidelity(), OutputFidelity()]

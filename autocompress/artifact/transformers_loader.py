@@ -1,0 +1,212 @@
+"""Transformers loads an artifact: its quantizer registration rebuilds the structure before the weights arrive."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from autocompress.artifact.manifest import BUFFERS, FORMAT_VERSION
+from autocompress.artifact.names import rename_plan, renaming
+from autocompress.artifact.reader import check_techniques
+from autocompress.artifact.tensors import alias_, complain, read_tensors
+from autocompress.artifact.writer import METHOD
+from autocompress.compress import build_policy_
+from autocompress.errors import ArtifactError
+from autocompress.layer import Layer
+from autocompress.plugins import Registry, load_registry
+from autocompress.policy import Policy
+
+logger = logging.getLogger(__name__)
+_registry: ContextVar[Registry | None] = ContextVar("autocompress_registry", default=None)
+_IGNORED = ("_keys_to_ignore_on_load_missing", "_keys_to_ignore_on_load_unexpected")
+
+
+class AutocompressConfig(QuantizationConfigMixin):  # type: ignore[misc]  # Transformers is untyped
+    """The ``quantization_config`` of an artifact, as `writer.quantization_config` wrote it."""
+
+    def __init__(
+        self,
+        policy: Mapping[str, Any] | None = None,
+        layers: Sequence[Mapping[str, Any]] = (),
+        format_version: int = FORMAT_VERSION,
+        **others: Any,
+    ) -> None:
+        if format_version > FORMAT_VERSION:
+            raise ArtifactError(
+                f"this artifact has format_version {format_version}, this autocompress reads up to {FORMAT_VERSION}: "
+                "pip install --upgrade autocompress."
+            )
+        self.quant_method = METHOD
+        self.format_version = format_version
+        self.policy = dict(policy or Policy().to_json())
+        self.layers = list(layers)
+        self.techniques: dict[str, str] = others.get("techniques", {})
+        self.tied: dict[str, str] = others.get("tied", {})
+        self.absent: list[str] = others.get("absent", [])
+        self.architecture: str = others.get("architecture", "")
+        self.dtype: str = others.get("dtype", "float32")
+        self.attention: str | None = others.get("attention")
+
+
+class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers is untyped
+    """Gives the empty model the structure of the policy; every tensor keeps the dtype that it was saved with."""
+
+    requires_calibration = True  # it loads artifacts; compressing is what a search does
+
+    def validate_environment(self, *_args: Any, **_kwargs: Any) -> None:
+        # Here, because later everything runs under the meta device, and plugins must not be imported there.
+        self.registry = _registry.get() or load_registry()
+        check_techniques(self.quantization_config.techniques, self.registry, where="this artifact")
+
+    def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        saved = getattr(torch, self.quantization_config.dtype)
+        if dtype not in (saved, torch.get_default_dtype()):
+            logger.warning("dtype %s is not applied: an artifact keeps the dtypes that were measured", dtype)
+        assert isinstance(saved, torch.dtype)
+        return saved
+
+    def get_new_dtype(self, *_args: Any, **_kwargs: Any) -> None:
+        """None: nothing is cast, whatever precisions lie side by side."""
+
+    def update_attn_implementation(self, config: Any) -> Any:
+        if config._attn_implementation is None and self.quantization_config.attention:
+            config._attn_implementation = self.quantization_config.attention
+        return config
+
+    def update_weight_conversions(self, _conversions: Any, _model: Any) -> list[Any]:
+        """None: our names are those of the model itself, not those of an older checkpoint."""
+        return []
+
+    def _process_model_before_weight_loading(
+        self, model: Any, checkpoint_files: Sequence[str] | None = None, **_kwargs: Any
+    ) -> Any:
+        config = self.quantization_config
+        self.folder = Path(checkpoint_files[0]).parent if checkpoint_files else None
+        saved_layers = [Layer.from_json(layer) for layer in config.layers]
+        saved_policy, rename = Policy.from_json(config.policy), renaming(model, saved_layers)
+        if type(model).__name__ == config.architecture:
+            _remove_(model, config.absent)
+            build_policy_(model, saved_policy, saved_layers, self.registry)
+        else:
+            build_policy_(model, *rename_plan(model, saved_policy, saved_layers, rename), self.registry)
+        names = set(model.state_dict())
+        pairs = [(rename(alias) or "", rename(owner) or "") for alias, owner in config.tied.items()]
+        self.tied = {alias: owner for alias, owner in pairs if alias in names and owner in names}
+        # Only what was saved as shared is shared: a compressed copy may have its own weights where the dense tied them.
+        model.all_tied_weights_keys = dict(self.tied)
+        model.mark_tied_weights_as_initialized = lambda *_: _mark(model, self.tied)
+        self.ignored = {name: getattr(model, name) for name in _IGNORED}
+        if type(model).__name__ == config.architecture:
+            # The artifact holds the whole state of this class, so nothing may be missing or left over in silence.
+            for name in _IGNORED:
+                setattr(model, name, set())
+        return model
+
+    def _process_model_after_weight_loading(self, model: Any, **_kwargs: Any) -> Any:
+        del model.mark_tied_weights_as_initialized
+        for name, patterns in self.ignored.items():
+            setattr(model, name, patterns)
+        alias_(model, self.tied)
+        if self.folder is not None and type(model).__name__ == self.quantization_config.architecture:
+            _restore_buffers_(model, self.folder / BUFFERS)
+        return model
+
+    def is_serializable(self) -> bool:
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        return False
+
+
+def _register() -> None:
+    """Tell Transformers' registries about us, once."""
+    from transformers.quantizers.auto import (
+        AUTO_QUANTIZER_MAPPING,
+        register_quantization_config,
+        register_quantizer,
+    )
+
+    if METHOD not in AUTO_QUANTIZER_MAPPING:
+        register_quantization_config(METHOD)(AutocompressConfig)
+        register_quantizer(METHOD)(AutocompressQuantizer)
+
+
+def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.Module:
+    """The model of an artifact, by Transformers' own loader. Raises ArtifactError when any tensor does not fit."""
+    import transformers
+
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        raise ArtifactError(
+            f"{str(folder)!r} holds a {architecture}, which transformers {transformers.__version__} does not have: "
+            "install the version in its autocompress.json."
+        )
+    token = _registry.set(registry)
+    try:
+        with _quiet():
+            model, report = model_class.from_pretrained(folder, output_loading_info=True, local_files_only=True)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ArtifactError(f"{str(folder)!r} cannot be loaded: {' '.join(str(error).split())}") from error
+    finally:
+        _registry.reset(token)
+    complain(report["missing_keys"], report["unexpected_keys"])
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _remove_(model: nn.Module, absent: Sequence[str]) -> None:
+    """Set submodules to None, as they were in the saved model."""
+    for name in absent:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, None)
+
+
+def _restore_buffers_(model: nn.Module, path: Path) -> None:
+    """Put back buffers that are not in the state; a copy made by ``save_pretrained`` has no such file."""
+    buffers = read_tensors(path) if path.is_file() else {}
+    for name, value in buffers.items():
+        parent, _, attribute = name.rpartition(".")
+        device = model.get_buffer(name).device
+        setattr(model.get_submodule(parent), attribute, value.to(device))
+
+
+def _mark(model: Any, tied: Mapping[str, str]) -> None:
+    """Tell Transformers what needs no initial values: it runs this once the weights are in.
+
+    Its own looks for tied parameters only; here a buffer may be shared (int8 weights). And a model's ``_init_weights``
+    reaches into children (``module.c_proj.weight``) that a technique has replaced: modules with nothing left to fill
+    are marked, so that it never sees them. What is not loaded (other heads, buffers outside the state) is on meta.
+    """
+    for name in tied:
+        model.get_parameter_or_buffer(name)._is_hf_initialized = True
+    for prefix, module in model.named_modules():
+        own = [*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False)]
+        if not any(tensor.device.type == "meta" and name not in tied for name, tensor in own):
+            module._is_hf_initialized = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of Transformers inside ours."""
+    from transformers.utils import logging as theirs
+
+    shown = theirs.is_progress_bar_enabled()
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            theirs.enable_progress_bar()
+
+
+_register()

@@ -1,0 +1,107 @@
+"""The one place where an error becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from autocompress.cli.console import say, stderr
+from autocompress.errors import AutocompressError
+
+KEPT, FAULT, USAGE, MISSED, INTERRUPTED = 0, 1, 2, 3, 130
+DEBUG = "AUTOCOMPRESS_DEBUG"
+# Typer brings its own copy of click since 0.26; the base of its usage errors is reached without importing either.
+_USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+class Interrupted(Exception):  # noqa: N818  (an end that the user asked for, not an error)
+    """The user interrupted a command that keeps its work; ``lines`` say what is kept and how to go on."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("interrupted")
+        self.lines = lines
+
+
+class Fault(Exception):  # noqa: N818
+    """Something broke that should not; the cause is logged into ``folder`` if it exists."""
+
+    def __init__(self, folder: Path | None) -> None:
+        super().__init__("our fault")
+        self.folder = folder
+
+
+def run(app: typer.Typer, arguments: list[str]) -> int:
+    """Run a typer app; every outcome becomes an exit code, every error one line on stderr."""
+    try:
+        code = app(arguments, prog_name="autocompress", standalone_mode=False)
+        sys.stdout.flush()
+    except _USAGE_ERROR as error:
+        return _say(_usage(error), USAGE)
+    except AutocompressError as error:
+        return _say(_one_line(str(error)), error.exit_code)
+    except Interrupted as stop:
+        for line in stop.lines:
+            say(stderr(), line)
+        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        say(stderr(), "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`autocompress ... | head`); python's own flush at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return KEPT
+    except Fault as fault:
+        return _fault(fault.__cause__ or fault, fault.folder)
+    except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, the user gets one line)
+        return _fault(error, None)
+    return code if isinstance(code, int) else KEPT
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" See: {context.command_path} --help" if context is not None else ""
+    return _one_line(error.format_message()) + hint
+
+
+def _fault(error: BaseException, folder: Path | None) -> int:
+    kind = f"{type(error).__name__}: {_one_line(str(error))[:200]}"
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
+        return _say(f"this is a fault of autocompress ({kind}).", FAULT)
+    log = _write_log(error, folder)
+    return _say(f"this is a fault of autocompress, not yours ({kind}); the traceback is in {log}", FAULT)
+
+
+def _write_log(error: BaseException, folder: Path | None) -> Path:
+    text = "".join(traceback.format_exception(error))
+    if folder is not None and folder.is_dir():
+        log = folder / "error.log"
+        try:
+            log.write_text(text, encoding="utf-8")
+        except OSError:  # the fault may well be a full disk: then the temporary folder is the next best place
+            return _temporary_log(text)
+        return log
+    return _temporary_log(text)
+
+
+def _temporary_log(text: str) -> Path:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="autocompress-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+    return Path(file.name)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(message: str, code: int) -> int:
+    say(stderr(), f"error: {message}", style="red" if sys.stderr.isatty() else "")
+    return code

@@ -1,0 +1,54 @@
+"""From options and autocompress.toml to a typed request; the command line wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from autocompress.run.request import DEMO, SearchRequest
+from autocompress.settings import FILE, Settings, read_settings
+from autocompress.units import parse_seconds
+
+
+def search_request(given: Mapping[str, Any], folder: Path | None = None) -> tuple[SearchRequest, str]:
+    """The request, and a line for the user about a default that was taken, or "".
+
+    given   option to value, None where it was not given; ``budgets`` and ``time`` as text.
+    folder  where autocompress.toml is looked for; default: here.
+    Raises UsageError for a bad setting or value.
+    """
+    settings = read_settings(folder if folder is not None else Path())
+    values = {name: value for name, value in _settled(settings).items() if value is not None}
+    values |= {name: value for name, value in given.items() if value not in (None, ())}
+    notice = ""
+    if "model" not in values:
+        values["model"] = DEMO
+        why = "no MODEL was named" + (
+            f", neither here nor in {FILE}" if settings.file else f" and there is no {FILE} here"
+        )
+        notice = f"{why}: taking the embedded demo model (all-MiniLM-L6-v2, sentence embeddings)"
+    if "time" in values:
+        values["seconds"] = parse_seconds(values.pop("time"))
+    if "out" in values:
+        values["out"] = Path(values["out"])
+    return SearchRequest(**values), notice
+
+
+def run_folder(request: SearchRequest) -> Path | None:
+    """The folder where a run of this request keeps its work, if it exists by now."""
+    from autocompress.run.folder import default_folder
+
+    if request.out is not None:
+        return request.out if request.out.is_dir() else None
+    devices = ("cpu", "cuda") if request.device == "auto" else (request.device,)
+    folders = [default_folder(request.model_name, request.budgets, device) for device in devices]
+    return max((folder for folder in folders if folder.is_dir()), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _settled(settings: Settings) -> dict[str, Any]:
+    """The settings under the names of the request's fields."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "file"}
+    values["budgets"] = values.pop("budget")
+    return values

@@ -1,0 +1,10 @@
+"""Data in three disjoint splits, from a file, from tensors or from Python's own documentation."""
+
+from __future__ import annotations
+
+from autocompress.data_file import read_texts
+from autocompress.data_splits import Splits, batches, encode_texts, split_texts
+from autocompress.data_tensors import splits_of_tensors
+from autocompress.data_topics import python_topics
+
+__all__ = ["Splits", "batches", "encode_texts", "python_topics", "read_texts", "split_texts", "splits_of_tensors"]

@@ -1,0 +1,63 @@
+"""The files of a finished search: tables for machines and people, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autocompress.policy import Policy
+from autocompress.report.policy_words import policy_words
+from autocompress.report.result import Result
+from autocompress.trial import Trial
+
+
+def write_run(result: Result, folder: Path) -> tuple[Path, ...]:
+    """Write ``front.csv``, ``trials.csv``, ``result.json``, ``policy.json`` and ``front.png`` into the folder."""
+    from autocompress.report.plot import plot_front
+
+    written = [
+        write_trials(folder / "front.csv", result.front),
+        write_trials(folder / "trials.csv", result.trials),
+        write_json(folder / "result.json", result.to_json()),
+    ]
+    if result.policy is not None:
+        written.append(write_policy(folder / "policy.json", result.policy))
+    written.append(plot_front(result, folder / "front.png"))
+    return tuple(written)
+
+
+def write_trials(path: Path, trials: Sequence[Trial]) -> Path:
+    """One trial a row, SI units; the columns are the union of all rows, so that failed trials fit in."""
+    rows = [trial.row() | {"words": policy_words(trial.policy)} for trial in trials]
+    names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_whole(path, text.getvalue())
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> Path:
+    """Indented JSON; a path or any other stranger is written as text."""
+    return write_whole(path, json.dumps(document, indent=1, default=str) + "\n")
+
+
+def write_policy(path: Path, policy: Policy) -> Path:
+    """The policy as `Policy.load` reads it."""
+    return write_whole(path, json.dumps(policy.to_json(), indent=1) + "\n")
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write under a temporary name and rename: a reader sees the old file or the new one, never a half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,48 @@
+"""A policy file on a model, without searching: the same compression, calibrated on the same kind of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from autocompress.artifact import load, save
+from autocompress.compress import apply_policy, check_policy, collect_statistics
+from autocompress.errors import RunError
+from autocompress.policy import Policy
+from autocompress.run.baseline import origin
+from autocompress.run.progress import Event, Progress
+from autocompress.run.request import SearchRequest
+from autocompress.run.setup import base_of, check_names, set_up
+
+
+def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress: Progress) -> Any:
+    """The saved artifact when ``out`` is given, else the compressed module.
+
+    Raises PolicyError when the policy names layers or techniques that are not there.
+    """
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{str(out)!r} is not empty; give a new or empty folder as --out.")
+    names = check_names(request, budgets=False)
+    setup = set_up(request, names, progress)
+    check_policy(policy, setup.layers, setup.registry)
+    progress(Event("bind", message="collecting input statistics"))
+    linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
+    statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
+    progress(Event("emit", message="compressing"))
+    model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+    if out is None:
+        return model
+    save(
+        out,
+        model,
+        policy,
+        setup.layers,
+        target=setup.target,
+        registry=setup.registry,
+        record=origin(setup),
+        program=names.runtime.lower(model, policy, setup.example),
+        processor=setup.loaded.processor,
+        example=setup.example,
+    )
+    progress(Event("emit", 1, 1, f"wrote {out}"))
+    return load(out, base=base_of(setup), device=setup.target.device)

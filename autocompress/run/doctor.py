@@ -1,0 +1,61 @@
+"""Faster here? Every option kind at the model's real shapes, timed on this machine against the dense layer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autocompress.cost import Cost, CostTable, Memo
+from autocompress.layer import Layer
+from autocompress.run.pricing import Prices
+from autocompress.run.progress import Progress
+from autocompress.run.request import SearchRequest
+from autocompress.run.setup import check_names, set_up
+from autocompress.search.store import Store
+from autocompress.space import bind
+from autocompress.structure import record
+
+
+def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, Any]]:
+    """One row per unique (kind, shape, option): speed-up with interval and bytes, or why it is not offered."""
+    setup = set_up(request, check_names(request, budgets=False), progress)
+    binding = bind(setup.space, setup.layers, setup.registry, setup.target)
+    prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        memo: Memo = Store(Path(folder) / "kernels.jsonl").memo
+        table = CostTable(setup.registry, setup.target, memo)
+        prices.measure_costs(table, record(setup.model, prices.owners, setup.example))
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for slot in binding.slots:
+        for layer in slot.layers:
+            costs = prices.costs_of(layer)
+            for label, cost in costs.items():
+                if label != "dense":
+                    row = _row(layer, label, cost, costs["dense"])
+                    rows.setdefault((row["kind"], row["shape"], label), row)
+    return [*rows.values(), *_dropped(binding.dropped)]
+
+
+def _row(layer: Layer, label: str, cost: Cost, dense: Cost) -> dict[str, Any]:
+    shape = " ".join(f"{role} {' x '.join(map(str, shape))}" for role, shape in layer.shapes.items())
+    return {
+        "kind": layer.kind,
+        "shape": shape if len(layer.shapes) > 1 else " x ".join(map(str, next(iter(layer.shapes.values())))),
+        "option": label,
+        "speedup": cost.speedup,
+        "low": cost.low,
+        "high": cost.high,
+        "bytes": cost.bytes,
+        "dense_bytes": dense.bytes,
+        "unavailable": "",
+    }
+
+
+def _dropped(dropped: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, reason in dropped.items():
+        technique = name.partition(" on ")[0]
+        rows.setdefault((technique, reason), {"kind": "", "shape": "", "option": technique, "unavailable": reason})
+    return list(rows.values())

@@ -1,0 +1,117 @@
+"""From a set-up search to the engine's problem: bind, cost, sensitivity, table, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autocompress.compress import StatisticsStore, Workbench, collect_statistics
+from autocompress.cost import CostTable
+from autocompress.evaluator import Batch, inputs_of
+from autocompress.objective import MAXIMIZE, Budget, Objective
+from autocompress.policy import Policy
+from autocompress.run.pricing import Prices
+from autocompress.run.progress import Event, Progress
+from autocompress.run.setup import Setup
+from autocompress.run.tables import Table, build_table
+from autocompress.run.trials import Dense, weight_bytes
+from autocompress.search import Limit, Problem, Resource
+from autocompress.search.store import Store
+from autocompress.sensitivity import Sensitivity
+from autocompress.space import Binding, bind
+from autocompress.structure import record
+
+LEAST_LOSS = 1e-9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the search loop needs."""
+
+    bench: Workbench
+    binding: Binding
+    table: Table
+    statistics: StatisticsStore
+    probe_share: float
+
+
+def make_plan(setup: Setup, store: Store, context: str, progress: Progress) -> Plan:
+    """Stages bind, cost and sensitivity; every table entry and probe is taken from the store where it is known."""
+    progress(Event("bind", message="binding the search space"))
+    binding = bind(setup.space, setup.layers, setup.registry, setup.target)
+    for reason, names in _by_reason(binding.dropped).items():
+        shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        progress(Event("bind", message=f"not offered: {shown}: {reason}", note=True))
+    progress(Event("bind", message="collecting input statistics"))
+    linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
+    statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
+    bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
+    prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    table = CostTable(setup.registry, setup.target, store.memo)
+    prices.measure_costs(table, record(setup.model, prices.owners, setup.example))
+    sensitivity = Sensitivity(
+        bench,
+        setup.layers,
+        setup.evaluator,
+        setup.rows["probe"],
+        record(setup.model, prices.owners, setup.rows["calibration"][0]),
+        store.memo,
+        context,
+    )
+    prices.measure_damage(sensitivity)
+    units = build_table(binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure)
+    options = sum(len(unit.options) for unit in units.units)
+    message = f"{len(units.units)} units, {options} options after dropping dominated ones"
+    progress(Event("sensitivity", message=message, note=True))
+    return Plan(bench, binding, units, statistics, sensitivity.probe_share)
+
+
+def make_problem(
+    table: Table,
+    dense: Dense,
+    budgets: Sequence[Budget],
+    objectives: Sequence[Objective],
+    baseline: Mapping[str, float],
+) -> Problem:
+    """Units with resources and limits. Every budget is a limit; loss and latency are always objectives."""
+    base = {name: sum(unit.options[0].costs[name] for unit in table.units) for name in ("latency", "memory", "size")}
+    figures = {"latency": dense.latency, "memory": dense.memory, "size": float(dense.bytes)}
+    resources = tuple(
+        Resource(name, figures[name] - base[name], 1.0, 0.03 if name == "latency" else 0.0) for name in figures
+    )
+    limits = tuple(Limit(_key(budget), _limit(budget, dense, baseline)) for budget in budgets)
+    wanted = ["loss", "latency", *(objective.name for objective in objectives)]
+    wanted += [b.objective.name for b in budgets if b.objective.name in ("memory", "size")]
+    return Problem(table.units, resources, limits, tuple(dict.fromkeys(wanted))[:4])
+
+
+def dense_figures(setup: Setup, latency: float, p95: float, memory: float) -> Dense:
+    """The dense model's figures; quality is the evaluator's on the search rows, against itself."""
+    program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
+
+    def run(batch: Batch) -> object:
+        return program(inputs_of(batch))
+
+    reference = setup.evaluator.reference(run, setup.rows["search"])
+    quality = setup.evaluator.score(run, setup.rows["search"], reference).value
+    return Dense(latency, p95, memory, weight_bytes(setup.model), quality)
+
+
+def _key(budget: Budget) -> str:
+    return "loss" if budget.objective.name == "quality" else budget.name
+
+
+def _limit(budget: Budget, dense: Dense, baseline: Mapping[str, float]) -> float:
+    """The limit in what the engine minimises."""
+    if budget.objective.name == "quality":
+        floor = budget.limit * dense.quality if budget.relative else budget.limit
+        return max(dense.quality - floor, LEAST_LOSS)
+    limit = budget.absolute(baseline)
+    return -limit if budget.objective.direction == MAXIMIZE else limit
+
+
+def _by_reason(dropped: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, reason in dropped.items():
+        found.setdefault(reason, []).append(name)
+    return found

@@ -1,0 +1,275 @@
+"""The promise: candidates are saved, reloaded, measured in fresh processes, and only what is kept becomes ``best/``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from autocompress.artifact import Artifact, Record, Session, load, run_session, save
+from autocompress.compress import apply_policy
+from autocompress.errors import TrialError
+from autocompress.evaluator import Batch, Score, inputs_of
+from autocompress.measure.interval import interval
+from autocompress.measure.verdict import MOST_SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
+from autocompress.measurement import Measurement
+from autocompress.objective import Budget
+from autocompress.policy import Policy
+from autocompress.run.baseline import origin
+from autocompress.run.folder import RunFolder
+from autocompress.run.plan import Plan
+from autocompress.run.progress import Event, Progress
+from autocompress.run.setup import Setup, base_of
+from autocompress.runtime import Program
+from autocompress.trial import Trial
+
+MOST_CANDIDATES = 5
+NEAR = 0.02
+"""How far over a limit a candidate may be by the search's own measurement, when none is within."""
+Z = 1.645
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The verified artifact, or the nearest miss and its verdicts."""
+
+    artifact: Artifact | None = None
+    policy: Policy | None = None
+    nearest: Trial | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+
+
+def verify(
+    setup: Setup,
+    plan: Plan,
+    folder: RunFolder,
+    trials: Sequence[Trial],
+    figures: Mapping[str, float],
+    dense: Sequence[Session],
+    context: str,
+    progress: Progress,
+) -> Verified:
+    """Confirm candidates best-first until one keeps every budget; else name the nearest."""
+    judged: list[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]] = []
+    scores = _Scores(setup, folder, context)
+    candidates = _ranked(trials, progress)
+    for trial in candidates:
+        if len(judged) == MOST_CANDIDATES:
+            break
+        if not _worth_trying(trial, judged):
+            continue
+        number = f"candidate {len(judged) + 1}"
+        progress(Event("verify", message=f"{number}: saving and reloading"))
+        artifact = _saved(setup, plan, folder, trial.policy)
+        quality = scores.of(artifact.program, "selection", trial.policy)
+        custom = {o.name: float(o.function(artifact.model)) for o in setup.names.objectives if o.function is not None}
+        sessions: list[Session] = []
+        while True:
+            verdicts, measured = _judge(setup.names.budgets, sessions, dense, artifact, quality, custom, figures)
+            if not needs_more(verdicts, len(sessions), least=setup.request.sessions, most=MOST_SESSIONS):
+                break
+            progress(Event("verify", len(sessions), setup.request.sessions, f"{number}: session {len(sessions) + 1}"))
+            key = f"session/{context}/{trial.policy.digest()}/{len(sessions)}"
+            stored = folder.store.memo(key, partial(_session, setup, artifact.path, len(sessions)))
+            sessions.append(Session.from_json(stored))
+        judged.append((trial, verdicts, measured))
+        progress(Event("verify", message=" ".join(verdict.reason for verdict in verdicts), note=True))
+        if overall(verdicts) == "kept":
+            progress(Event("verify", message="scoring the test split"))
+            test = scores.test(artifact.program, trial.policy)
+            _record(setup, plan, folder, trial.policy, verdicts, measured, test)
+            best = load(folder.publish(artifact.path), base=base_of(setup), device=setup.target.device)
+            return Verified(best, trial.policy, None, verdicts, measured, test)
+    shutil.rmtree(folder.candidates, ignore_errors=True)
+    return _nearest(setup, trials, judged, figures)
+
+
+class _Scores:
+    """Quality of programs on the rows that the search did not see; stored by policy."""
+
+    def __init__(self, setup: Setup, folder: RunFolder, context: str) -> None:
+        self._setup, self._store, self._context = setup, folder.store, context
+        self._reference: dict[str, Any] = {}
+        self._dense = setup.names.runtime.lower(setup.model, Policy(), setup.example)
+
+    def of(self, program: Program, rows: str, policy: Policy) -> Score:
+        """The score on one split; raises TrialError when the outputs cannot be scored."""
+
+        def measure() -> dict[str, Any]:
+            score = self._score(program, rows)
+            return {"value": score.value, "details": dict(score.details), "per_row": list(score.per_row)}
+
+        stored = self._store.memo(f"{rows}/{self._context}/{policy.digest()}", measure)
+        return Score(stored["value"], stored["details"], tuple(stored["per_row"]))
+
+    def test(self, program: Program, policy: Policy) -> dict[str, float]:
+        """Quality and details on the test split, and the gap from search to selection to test."""
+        final, selection = self.of(program, "test", policy), self.of(program, "selection", policy)
+        return {"quality": final.value, **final.details, "selection": selection.value}
+
+    def _score(self, program: Program, rows: str) -> Score:
+        batches = self._setup.rows[rows]
+
+        def run(call: Program) -> Any:
+            def one(batch: Batch) -> Any:
+                return call(inputs_of(batch))
+
+            return one
+
+        if rows not in self._reference:
+            self._reference[rows] = self._setup.evaluator.reference(run(self._dense), batches)
+        return self._setup.evaluator.score(run(program), batches, self._reference[rows])
+
+
+def _ranked(trials: Sequence[Trial], progress: Progress) -> list[Trial]:
+    """Feasible trials, best quality first; the nearest ones when there is none."""
+    done = [trial for trial in trials if trial.state == "complete"]
+    within = [trial for trial in done if trial.feasible]
+    if not within:
+        within = [trial for trial in done if max(trial.constraints.values(), default=0.0) <= NEAR]
+    progress(Event("verify", message=f"{len(within)} candidates within the budgets"))
+    distinct = {trial.policy.digest(): trial for trial in within}
+    return sorted(distinct.values(), key=lambda trial: (-trial.values["quality"], trial.values["latency"]))
+
+
+def _worth_trying(trial: Trial, judged: Sequence[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]]) -> bool:
+    """Not, when an earlier candidate shows that what was measured in the search must be off by more than its margin."""
+    for earlier, verdicts, _ in judged:
+        for verdict in verdicts:
+            name = verdict.budget.name
+            if verdict.kept or name not in trial.values or name == "quality":
+                continue
+            bound = verdict.upper if verdict.budget.objective.direction == "minimize" else verdict.lower
+            scale = bound / earlier.values[name]
+            over = trial.values[name] * scale > verdict.limit
+            if over == (verdict.budget.objective.direction == "minimize"):
+                return False
+    return True
+
+
+def _saved(setup: Setup, plan: Plan, folder: RunFolder, policy: Policy) -> Artifact:
+    """The candidate on disk, compressed afresh from the dense weights, and loaded again."""
+    path = _save(setup, plan, folder, policy, origin(setup))
+    return load(path, base=base_of(setup), device=setup.target.device)
+
+
+def _save(setup: Setup, plan: Plan, folder: RunFolder, policy: Policy, record: Record) -> Path:
+    model = apply_policy(setup.model, policy, setup.layers, setup.registry, plan.statistics)
+    return save(
+        folder.candidates / policy.digest(),
+        model,
+        policy,
+        setup.layers,
+        target=setup.target,
+        registry=setup.registry,
+        record=record,
+        program=setup.names.runtime.lower(model, policy, setup.example),
+        processor=setup.loaded.processor,
+        example=setup.example,
+    )
+
+
+def _record(
+    setup: Setup,
+    plan: Plan,
+    folder: RunFolder,
+    policy: Policy,
+    verdicts: Sequence[Verdict],
+    measured: Mapping[str, Measurement],
+    test: Mapping[str, float],
+) -> None:
+    """Write the verified figures into the artifact's manifest: it is saved again, whole."""
+    record = replace(
+        origin(setup),
+        budgets=tuple(verdict.to_json() for verdict in verdicts),
+        measurements={name: measurement.to_json() for name, measurement in measured.items()},
+        quality=dict(test),
+    )
+    _save(setup, plan, folder, policy, record)
+
+
+def _session(setup: Setup, folder: Path, number: int) -> dict[str, Any]:
+    session = run_session(folder, target=setup.target, seed=setup.request.seed + number, base=base_of(setup))
+    return session.to_json()
+
+
+def _judge(
+    budgets: Sequence[Budget],
+    sessions: Sequence[Session],
+    dense: Sequence[Session],
+    artifact: Artifact,
+    quality: Score,
+    custom: Mapping[str, float],
+    figures: Mapping[str, float],
+) -> tuple[tuple[Verdict, ...], dict[str, Measurement]]:
+    """One verdict a budget, and everything that was measured."""
+    measured = {"size": Measurement.exact(float(artifact.size)), "quality": _of_rows(quality)}
+    measured |= {name: Measurement.exact(value) for name, value in custom.items()}
+    if not sessions:
+        return (), measured
+    times, reference = [s.latency for s in sessions], [s.dense_latency for s in sessions]
+    pooled = [s.dense_latency for s in dense]
+    measured["latency"] = interval(times)
+    measured["latency.p95"] = interval(times, statistic="p95")
+    measured["memory"] = interval([[s.memory] for s in sessions])
+    verdicts = []
+    for budget in budgets:
+        if budget.objective.name == "latency":
+            verdicts.append(judge_sessions(budget, times, reference, pooled=pooled))
+            continue
+        found = measured[budget.objective.name]
+        base = figures[budget.objective.name]
+        scaled = _scaled(found, 1 / base) if budget.relative else found
+        verdicts.append(judge(budget, scaled, dense=base))
+    return tuple(verdicts), measured
+
+
+def _of_rows(score: Score) -> Measurement:
+    """The mean quality with an interval from the spread over rows."""
+    if len(score.per_row) < 2:
+        return Measurement.exact(score.value)
+    half = Z * stdev(score.per_row) / len(score.per_row) ** 0.5
+    center = mean(score.per_row)
+    shift = score.value - center  # a metric need not be the mean of its rows
+    return Measurement(((score.value,),), score.value, center + shift - half, center + shift + half)
+
+
+def _scaled(found: Measurement, factor: float) -> Measurement:
+    samples = tuple(tuple(value * factor for value in session) for session in found.samples)
+    return Measurement(samples, found.median * factor, found.low * factor, found.high * factor)
+
+
+def _nearest(
+    setup: Setup,
+    trials: Sequence[Trial],
+    judged: Sequence[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]],
+    figures: Mapping[str, float],
+) -> Verified:
+    """The candidate with the smallest worst gap; without a judged one, the trial with the smallest violation."""
+    if judged:
+        trial, verdicts, measured = min(judged, key=lambda one: max(verdict.gap for verdict in one[1]))
+        return Verified(None, trial.policy, trial, verdicts, measured)
+    done = [trial for trial in trials if trial.state == "complete"]
+    if not done:
+        causes = sorted({trial.cause for trial in trials})
+        raise TrialError(
+            f"none of {len(trials)} trials finished; the first cause: {causes[0] if causes else 'unknown'}"
+        )
+    trial = min(done, key=lambda one: max(one.constraints.values(), default=0.0))
+    verdicts = tuple(_from_trial(budget, trial, figures) for budget in setup.names.budgets)
+    return Verified(None, trial.policy, trial, verdicts)
+
+
+def _from_trial(budget: Budget, trial: Trial, figures: Mapping[str, float]) -> Verdict:
+    """A verdict on what the search itself measured; never ``kept``, since it was not verified."""
+    value = trial.values[budget.name]
+    low, high = trial.low.get(budget.name, value), trial.high.get(budget.name, value)
+    base = figures[budget.name]
+    found = Measurement(((value,),), value, low, high)
+    return judge(budget, _scaled(found, 1 / base) if budget.relative else found, dense=base)

@@ -1,0 +1,10 @@
+"""The search engine: option tables and an evaluation function in, a front of policies out."""
+
+from autocompress.search.engine import search
+from autocompress.search.problem import Assignment, Evaluate, Limit, Option, Outcome, Problem, Resource, Unit
+from autocompress.search.trial import Refit, SearchOutcome, Trial
+
+__all__ = [
+    "Assignment", "Evaluate", "Limit", "Option", "Outcome", "Problem", "Refit", "Resource", "SearchOutcome", "Trial",
+    "Unit", "search",
+]

@@ -1,0 +1,261 @@
+"""The search: sweep, then TPE over knobs, repeated sweeps on refitted tables and local moves, screened by a surrogate."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+
+from autocompress.search.hypervolume import Improvement
+from autocompress.search.knobs import build_knobs
+from autocompress.search.ledger import Ledger
+from autocompress.search.model import Model
+from autocompress.search.problem import LOSS, Assignment, Evaluate, Outcome, Problem
+from autocompress.search.proposals import local_moves, lowest_fraction, next_fractions, sweep_fractions
+from autocompress.search.space import Space
+from autocompress.search.surrogate import GROUPS
+from autocompress.search.tables import Floats, Ints, as_array
+from autocompress.search.trial import Refit, SearchOutcome, Trial
+
+logger = logging.getLogger(__name__)
+
+SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
+STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit", "local"})
+_CYCLE = ("resolve", "tpe", "resolve", "local")
+_SETTLED = 0.005
+_MOVES = 256
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a search ends: trials in all (earlier runs included), seconds of this call, rounds without progress."""
+
+    trials: int
+    seconds: float | None = None
+    patience: int | None = 3
+
+
+def tpe(seed: int, workers: int = 1) -> optuna.samplers.BaseSampler:
+    """Optuna's multivariate TPE; it starts at once, since the sweep's trials are its start-up."""
+    return optuna.samplers.TPESampler(
+        multivariate=True, constant_liar=workers > 1, n_startup_trials=4, seed=seed, n_ei_candidates=24
+    )
+
+
+def search(
+    problem: Problem,
+    evaluate: Evaluate,
+    *,
+    trials: int,
+    seconds: float | None = None,
+    seed: int = 0,
+    storage: optuna.storages.BaseStorage | None = None,
+    study_name: str = "autocompress",
+    sampler: str | SamplerFactory = "tpe",
+    on_trial: Callable[[Trial], None] | None = None,
+    patience: int | None = None,
+    stages: frozenset[str] = STAGES,
+) -> SearchOutcome:
+    """Find the front of `problem` with at most `trials` evaluations; the same call on the same storage continues.
+
+    seconds   time limit of this call; it is checked between evaluations.
+    sampler   "tpe", or a function from a seed to an Optuna sampler that handles several objectives.
+    patience  stop after this many rounds that add less than 0.5 % of hypervolume; None spends all that was given.
+    stages    which parts to use, for ablation.
+    """
+    factory = tpe if isinstance(sampler, str) else sampler
+    study = optuna.create_study(
+        storage=storage, study_name=study_name, load_if_exists=True,
+        directions=["minimize"] * len(problem.objectives),
+    )
+    run = _Run(problem, evaluate, study, Stop(trials, seconds, patience), on_trial, stages)
+    study.sampler = factory(seed + len(run.trials))
+    run.rng = np.random.default_rng([seed, len(run.trials)])
+    run.go()
+    return run.outcome()
+
+
+class _Run:
+    """State of one call of `search`."""
+
+    def __init__(
+        self, problem: Problem, evaluate: Evaluate, study: optuna.Study, stop: Stop,
+        on_trial: Callable[[Trial], None] | None, stages: frozenset[str],
+    ) -> None:
+        self.problem, self.evaluate, self.stop, self.on_trial, self.stages = problem, evaluate, stop, on_trial, stages
+        self.started = time.monotonic()
+        self.model = Model(problem)
+        self.knobs = build_knobs(self.model.tables, self.model.swept)
+        self.ledger = Ledger(problem, self.knobs, study)
+        self.space = Space(problem)
+        self.trials, self.pending = self.ledger.restore()
+        self.seen: set[Assignment] = {trial.assignment for trial in self.trials}
+        self.refits: list[Refit] = []
+        self.rng = np.random.default_rng(0)
+        self.lowest = lowest_fraction(self.model)
+        self.stopped_because = ""
+
+    def go(self) -> None:
+        for policy, values, stage in self.pending:
+            if self._over():
+                return
+            if policy not in self.seen:
+                self._evaluate(self.ledger.ask_for(values), policy, stage)
+        if "sweep" in self.stages:
+            self._sweep()
+        self.space.anchor([trial for trial in self.trials if trial.stage == "sweep"] or self.trials)
+        best, settled, step = 0.0, 0, 0
+        cycle = [stage for stage in _CYCLE if stage in self.stages] or ["tpe"]
+        while not self._over():
+            self._refit()
+            found = False
+            for _ in range(len(cycle)):
+                stage = cycle[step % len(cycle)]
+                step += 1
+                found |= self._propose(stage, step)
+                if self._over():
+                    return
+            if not found and not self._propose("local", step):
+                self.stopped_because = "no policy is left that was not evaluated"
+                return
+            now = self._progress()
+            settled = settled + 1 if now - best < _SETTLED else 0
+            best = max(best, now)
+            if self.stop.patience is not None and settled >= self.stop.patience:
+                self.stopped_because = f"the front stopped moving: {settled} rounds below {_SETTLED:.1%}"
+                return
+
+    def _over(self) -> bool:
+        if len(self.trials) >= self.stop.trials:
+            self.stopped_because = f"trial limit of {self.stop.trials}"
+        elif self.stop.seconds is not None and time.monotonic() - self.started >= self.stop.seconds:
+            self.stopped_because = f"time limit of {self.stop.seconds:g} s"
+        elif len(self.trials) >= 12 and all(trial.failed for trial in self.trials):
+            self.stopped_because = f"all of {len(self.trials)} trials failed, the last one: {self.trials[-1].cause}"
+        else:
+            return False
+        return True
+
+    def _sweep(self) -> None:
+        count = int(np.clip(self.stop.trials // 3, min(6, self.stop.trials), 18))
+        left = count - sum(trial.stage == "sweep" for trial in self.trials)
+        for fractions in sweep_fractions(self.model, count, self.lowest):
+            if left <= 0 or self._over():
+                return
+            policy = self.model.solve(fractions, coupled=False)
+            if policy is not None and policy not in self.seen:
+                self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, "sweep")
+                left -= 1
+
+    def _propose(self, stage: str, step: int) -> bool:
+        """Evaluate one new policy of this stage; False if it had none."""
+        if stage == "tpe":
+            return self._propose_tpe()
+        if stage == "local":
+            return self._propose_local()
+        for attempt in range(4):
+            fractions = next_fractions(self.model, step + 1000 * attempt, self.lowest)
+            policy = self.model.solve(fractions)
+            if policy is not None and policy not in self.seen:
+                self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, stage)
+                return True
+        return False
+
+    def _propose_tpe(self) -> bool:
+        # Asking costs more the more trials there are; the screen matters most while there are few.
+        count = 1 if "screen" not in self.stages else max(1, min(8, 400 // max(1, len(self.trials))))
+        asked = self.ledger.ask(count)
+        options: list[tuple[optuna.Trial, Assignment]] = []
+        for trial in asked:
+            policy = self.model.solve(self.knobs.fractions(trial.params), self.knobs, trial.params, coupled=False)
+            if policy is not None and policy not in self.seen:
+                options.append((trial, policy))
+        if not options:
+            self.ledger.discard(asked)
+            return False
+        chosen, policy = options[int(self._gains(as_array([p for _, p in options])).argmax())]
+        self.ledger.discard([trial for trial in asked if trial is not chosen])
+        self._evaluate(chosen, policy, "tpe")
+        return True
+
+    def _propose_local(self) -> bool:
+        front = self.space.front(self.trials) or [trial for trial in self.trials if not trial.failed]
+        if not front:
+            return False
+        moves = local_moves([trial.assignment for trial in front], self.model, _MOVES, self.rng)
+        order = np.argsort(-self._gains(moves), kind="stable")
+        for index in order:
+            policy = tuple(moves[index].tolist())
+            if policy not in self.seen:
+                base = self._nearest(front, moves[index])
+                self._evaluate(self.ledger.ask_for(self._knobs_of(base)), policy, "local")
+                return True
+        return False
+
+    def _nearest(self, front: list[Trial], policy: Ints) -> Trial:
+        distances = (as_array([trial.assignment for trial in front]) != policy).sum(axis=1)
+        return front[int(distances.argmin())]
+
+    def _knobs_of(self, trial: Trial) -> dict[str, float]:
+        """A local move is told to the sampler under the knobs of the policy it started from."""
+        return dict(self.ledger.study.get_trials(deepcopy=False)[trial.number].params)
+
+    def _gains(self, policies: Ints) -> Floats:
+        """Predicted hypervolume added by each policy (C, L); policies predicted beyond a limit rank last."""
+        values = self.model.predict(policies)
+        points = self.space.points(values)
+        front = self.space.front(self.trials)
+        ideal = self.space.ideal(self.trials)
+        known = self.space.of(front) if front else np.zeros((0, len(ideal)))
+        gains = Improvement(known, self.space.reference, ideal).gain(points)
+        for limit in self.problem.limits:
+            excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
+            gains = gains - np.maximum(0.0, excess)
+        return np.asarray(gains)
+
+    def _refit(self) -> None:
+        done = [trial for trial in self.trials if not trial.failed]
+        if "refit" not in self.stages or len(done) < 4:
+            return
+        spreads = np.array([trial.spread.get(LOSS, 0.0) for trial in done])
+        self.model.learn([trial.assignment for trial in done], [trial.values for trial in done], spreads)
+        fit = self.model.surrogate.refit()
+        self.lowest = lowest_fraction(self.model)
+        scales = dict(zip(GROUPS, fit.scales, strict=True))
+        lines = tuple(self.model.resources.values())
+        self.refits.append(Refit(len(self.trials), fit.error, fit.misfit, scales, lines))
+
+    def _evaluate(self, asked: optuna.Trial, policy: Assignment, stage: str) -> None:
+        self.ledger.start(asked, policy, stage)
+        self.seen.add(policy)
+        try:
+            outcome = self.evaluate(policy)
+        except Exception as error:
+            logger.warning("trial %d failed: %s", asked.number, error, exc_info=True)
+            outcome = Outcome({}, cause=f"{type(error).__name__}: {error}")
+        trial = self.ledger.finish(asked, policy, stage, outcome)
+        self.trials.append(trial)
+        if self.on_trial is not None:
+            self.on_trial(trial)
+
+    def _progress(self) -> float:
+        return self.space.dominated(self.space.front(self.trials), self.space.ideal(self.trials))
+
+    def outcome(self) -> SearchOutcome:
+        sweep = [trial for trial in self.trials if trial.stage == "sweep"]
+        if not np.all(np.isfinite(self.space.reference)):
+            self.space.anchor(sweep or self.trials)
+        front, sweep_front = self.space.front(self.trials), self.space.front(sweep)
+        ideal = self.space.ideal(self.trials)
+        reference = {
+            name: float(np.exp(value)) if name in self.space.floor else float(value)
+            for name, value in zip(self.problem.objectives, self.space.reference, strict=True)
+        }
+        return SearchOutcome(
+            tuple(self.trials), tuple(front), tuple(sweep_front), tuple(self.refits), self.stopped_because, reference,
+            self.space.dominated(front, ideal), self.space.dominated(sweep_front, ideal),
+        )

@@ -1,0 +1,111 @@
+"""The Optuna study: asks for knobs, keeps each policy as one user attribute, tells values, survives interruption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from autocompress.search.knobs import Knobs
+from autocompress.search.problem import Assignment, Outcome, Problem
+from autocompress.search.trial import Trial
+
+Z = 1.0
+_STATES = (TrialState.COMPLETE, TrialState.FAIL)
+
+
+class Ledger:
+    """One study. Trials without a policy attribute were asked for and screened out; they never count."""
+
+    def __init__(self, problem: Problem, knobs: Knobs, study: optuna.Study) -> None:
+        self.problem = problem
+        self.study = study
+        self.space = knobs.distributions()
+
+    def restore(self) -> tuple[list[Trial], list[tuple[Assignment, dict[str, float], str]]]:
+        """Finished trials of an earlier run, and policies that were being evaluated when it stopped."""
+        pending: list[tuple[Assignment, dict[str, float], str]] = []
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "policy" in frozen.user_attrs:
+                stage = str(frozen.user_attrs["stage"])
+                pending.append((tuple(frozen.user_attrs["policy"]), dict(frozen.params), stage))
+            self.study.tell(frozen.number, state=TrialState.FAIL)
+        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.tell(self.study.ask(self.space), state=TrialState.FAIL)
+        done = [
+            trial
+            for frozen in self.study.get_trials(deepcopy=False, states=_STATES)
+            if (trial := self._read(frozen)) is not None
+        ]
+        return done, pending
+
+    def _read(self, frozen: optuna.trial.FrozenTrial) -> Trial | None:
+        attrs = frozen.user_attrs
+        if "outcome" not in attrs:
+            return None
+        told: Mapping[str, Any] = attrs["outcome"]
+        outcome = Outcome(told["values"], told["spread"], told["cause"], told["seconds"])
+        return self._trial(frozen.number, str(attrs["stage"]), tuple(attrs["policy"]), outcome)
+
+    def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome) -> Trial:
+        limits = {} if outcome.cause else self.constraints(outcome)
+        return Trial(number, stage, policy, outcome.values, outcome.spread, limits, outcome.cause, outcome.seconds)
+
+    def ask(self, count: int) -> list[optuna.Trial]:
+        """`count` trials whose knobs the sampler chose."""
+        return [self.study.ask(self.space) for _ in range(count)]
+
+    def ask_for(self, values: Mapping[str, float]) -> optuna.Trial:
+        """A trial with these knobs."""
+        self.study.enqueue_trial(dict(values))
+        return self.study.ask(self.space)
+
+    def discard(self, asked: Sequence[optuna.Trial]) -> None:
+        """Tell FAIL, which samplers ignore."""
+        for trial in asked:
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def start(self, asked: optuna.Trial, policy: Assignment, stage: str) -> None:
+        """Write the policy down before it is evaluated, so that an interruption can be resumed."""
+        asked.set_user_attr("stage", stage)
+        asked.set_user_attr("policy", list(policy))
+
+    def finish(self, asked: optuna.Trial, policy: Assignment, stage: str, outcome: Outcome) -> Trial:
+        """Tell what the evaluation found; a non-finite or missing value is a failure."""
+        outcome = self._checked(outcome)
+        stored = {
+            "values": dict(outcome.values), "spread": dict(outcome.spread), "cause": outcome.cause, "seconds": outcome.seconds,
+        }
+        trial = self._trial(asked.number, stage, policy, outcome)
+        asked.set_user_attr("outcome", stored)
+        if outcome.cause is not None:
+            asked.set_user_attr("cause", outcome.cause)
+            self.study.tell(asked, state=TrialState.FAIL)
+            return trial
+        for name, value in trial.constraints.items():
+            asked.set_constraint(name, value)
+        self.study.tell(asked, [outcome.values[name] for name in self.problem.objectives])
+        return trial
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        if outcome.cause is not None:
+            return Outcome({}, {}, outcome.cause, outcome.seconds)
+        for name in (*self.problem.objectives, *(limit.name for limit in self.problem.limits)):
+            if name not in outcome.values:
+                return Outcome({}, {}, f"the evaluation returned no value for {name!r}", outcome.seconds)
+            if not math.isfinite(outcome.values[name]):
+                return Outcome({}, {}, f"{name} is {outcome.values[name]}", outcome.seconds)
+        values = {name: float(value) for name, value in outcome.values.items()}
+        return Outcome(values, {k: float(v) for k, v in outcome.spread.items()}, None, float(outcome.seconds))
+
+    def constraints(self, outcome: Outcome) -> dict[str, float]:
+        """(value + z * standard error - limit) / |limit| per limit; <= 0 is within."""
+        found = {}
+        for limit in self.problem.limits:
+            value = outcome.values[limit.name] + Z * outcome.spread.get(limit.name, 0.0)
+            excess = (value - limit.limit) / (abs(limit.limit) or 1.0)
+            found[limit.name] = max(found.get(limit.name, -math.inf), excess)
+        return found

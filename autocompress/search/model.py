@@ -1,0 +1,162 @@
+"""What the engine believes: predicted objectives of any policy, and the best policy for a set of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autocompress.search import resources as fits
+from autocompress.search.allocator import allocate
+from autocompress.search.knobs import Knobs
+from autocompress.search.problem import LOSS, Assignment, Problem, Resource
+from autocompress.search.surrogate import Surrogate
+from autocompress.search.tables import Floats, Ints, Tables, as_array, build_tables
+
+_COUPLED_ROUNDS = 3
+
+
+class Model:
+    """Refitted tables of one problem: loss surrogate, resource lines and ridge lines for custom objectives."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.tables: Tables = build_tables(problem)
+        self.surrogate = Surrogate(self.tables)
+        self.resources: dict[str, Resource] = {resource.name: resource for resource in problem.resources}
+        self._priors = dict(self.resources)
+        self._custom: dict[str, Floats] = {}
+        named = dict.fromkeys([*problem.objectives, *(limit.name for limit in problem.limits)])
+        self.names = tuple(named)
+        swept = [name for name in problem.objectives if name in self.resources]
+        swept = swept or [name for name in self.names if name in self.resources] or list(self.resources)
+        self.swept = tuple(swept)
+        self.capped = tuple(dict.fromkeys([*swept, *(name for name in self.names if name in self.resources)]))
+        self._custom_scale: tuple[Floats, Floats] | None = None
+
+    def line(self, name: str, policies: Ints) -> Floats:
+        """Predicted figure of resource `name` for `policies` (C, L)."""
+        index = self.tables.resources.index(name)
+        rows = np.arange(self.tables.n_units)
+        sums = self.tables.costs[index][rows, policies].sum(axis=1)
+        return fits.predict(self.resources[name], sums, self.tables.switches(policies).astype(float))
+
+    def predict(self, policies: Ints) -> dict[str, Floats]:
+        """Predicted value of every objective and limited quantity for `policies` (C, L)."""
+        found: dict[str, Floats] = {}
+        for name in self.names:
+            if name == LOSS:
+                found[name] = self.surrogate.predict(policies)
+            elif name in self.resources:
+                found[name] = self.line(name, policies)
+            else:
+                weights = self._custom.get(name)
+                found[name] = self._design(policies) @ weights if weights is not None else np.zeros(len(policies))
+        return found
+
+    def _design(self, policies: Ints) -> Floats:
+        """Columns for custom objectives: one, log loss, resource sums, scaled: (C, 2 + R)."""
+        loss = np.log(np.maximum(self.surrogate.predict(policies), self.surrogate.tiny))
+        columns = np.column_stack([loss, self.tables.cost_sums(policies)])
+        if self._custom_scale is None:
+            self._custom_scale = (columns.mean(axis=0), columns.std(axis=0) + 1e-12)
+        center, width = self._custom_scale
+        return np.column_stack([np.ones(len(policies)), (columns - center) / width])
+
+    def learn(self, assignments: Sequence[Assignment], values: Sequence[Mapping[str, float]], spreads: Floats) -> None:
+        """Refit resource lines and custom lines on all finished trials; `spreads` (N,) are those of the loss."""
+        policies = as_array(assignments)
+        switches = self.tables.switches(policies).astype(float)
+        sums = self.tables.cost_sums(policies)
+        for index, name in enumerate(self.tables.resources):
+            if name in self.names:
+                measured = np.array([value[name] for value in values])
+                self.resources[name] = fits.refit(self._priors[name], sums[:, index], switches, measured, self.tables.n_units)
+        for name in self.names:
+            if name != LOSS and name not in self.resources and len(values) >= 4:
+                self._custom_scale = None
+                design = self._design(policies)
+                measured = np.array([value[name] for value in values])
+                self._custom[name] = np.linalg.solve(design.T @ design + 0.1 * np.eye(design.shape[1]), design.T @ measured)
+        known = len(self.surrogate.losses)
+        if LOSS in self.names and len(values) > known:
+            losses = np.array([value[LOSS] for value in values[known:]])
+            self.surrogate.add(policies[known:], losses, spreads[known:])
+
+    def reach(self, name: str) -> tuple[float, float]:
+        """Least and most that resource `name` is worth aiming at: all-cheapest, and dense or its limit if lower."""
+        index = self.tables.resources.index(name)
+        resource = self.resources[name]
+        low = resource.intercept + resource.slope * float(self.tables.costs[index].min(axis=1).sum())
+        high = resource.intercept + resource.slope * float(self.tables.costs[index][:, 0].sum())
+        limit = self.problem.limit(name)
+        if limit is not None:
+            high = min(high, self.safe(name, limit))
+        return low, max(low, high)
+
+    def safe(self, name: str, limit: float) -> float:
+        """Aim below a limit by one residual, so that about five solves in six are within it."""
+        return limit / (1.0 + self.resources[name].residual)
+
+    def solve(
+        self, fractions: Sequence[float], knobs: Knobs | None = None, values: Mapping[str, float] | None = None,
+        *, coupled: bool = True,
+    ) -> Assignment | None:
+        """Policy of least predicted loss with every swept resource at its fraction of the reach; None if none fits."""
+        caps: dict[str, float] = {}
+        for name, fraction in zip(self.swept, fractions, strict=True):
+            low, high = self.reach(name)
+            caps[name] = low + fraction * (high - low)
+        for name in self.capped:
+            limit = self.problem.limit(name)
+            if name not in caps and limit is not None:
+                caps[name] = self.safe(name, limit)
+        return self._solve_caps(caps, knobs, values, coupled)
+
+    def _solve_caps(
+        self, caps: Mapping[str, float], knobs: Knobs | None, values: Mapping[str, float] | None, coupled: bool
+    ) -> Assignment | None:
+        names = [name for name in self.capped if name in caps]
+        indices = [self.tables.resources.index(name) for name in names]
+        costs = self.tables.costs[indices]
+        lines = [self.resources[name] for name in names]
+        budgets = np.array([(caps[line.name] - line.intercept) / (line.slope or 1.0) for line in lines])
+        warp = (lambda unary: knobs.warp(unary, self.tables, values)) if knobs and values else (lambda unary: unary)
+        damage = warp(self.surrogate.fit.unary)
+        chosen = allocate(damage, costs, budgets)
+        if chosen is None:
+            return None
+        fit = self.surrogate.fit
+        matters = bool(np.any(fit.pair) or np.any(fit.bilinear)) or any(line.switch for line in lines)
+        if not coupled or not matters:
+            return tuple(chosen.tolist())
+        best, best_loss = chosen, np.inf
+        previous = damage
+        for step in range(_COUPLED_ROUNDS + 1):
+            predicted = float(self.surrogate.predict(chosen[None])[0])
+            fits_all = all(self.line(line.name, chosen[None])[0] <= caps[line.name] * (1 + 1e-9) for line in lines)
+            if predicted < best_loss and (fits_all or step == 0):
+                best, best_loss = chosen, predicted if fits_all else np.inf
+            if step == _COUPLED_ROUNDS:
+                break
+            # Averaging with the previous table damps the two-cycle in which neighbours swap roles for ever.
+            previous = 0.5 * (previous + warp(self.surrogate.linearised(chosen))) if step else warp(
+                self.surrogate.linearised(chosen)
+            )
+            again = allocate(previous, *self._switch_costs(costs, budgets, lines, chosen))
+            if again is None:
+                break
+            chosen = again
+        return tuple(best.tolist())
+
+    def _switch_costs(self, costs: Floats, budgets: Floats, lines: list[Resource], policy: Ints) -> tuple[Floats, Floats]:
+        """Costs with half a format change charged per differing neighbour, so that their sum counts each one once."""
+        if not any(line.switch for line in lines):
+            return costs, budgets
+        formats = self.tables.formats
+        now = formats[np.arange(len(policy)), policy]
+        changes = np.zeros(formats.shape)
+        changes[1:] += 0.5 * (formats[1:] != now[:-1, None])
+        changes[:-1] += 0.5 * (formats[:-1] != now[1:, None])
+        priced = np.stack([cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)])
+        return priced, budgets

@@ -1,0 +1,75 @@
+"""What the engine hands back: finished trials, fronts, and what the search added to the plain sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autocompress.search.problem import Assignment, Resource
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluated policy. `constraints` are normalised, <= 0 is within; `cause` is set if the evaluation failed."""
+
+    number: int
+    stage: str
+    assignment: Assignment
+    values: Mapping[str, float]
+    spread: Mapping[str, float]
+    constraints: Mapping[str, float]
+    cause: str | None
+    seconds: float
+
+    @property
+    def failed(self) -> bool:
+        return self.cause is not None
+
+    @property
+    def feasible(self) -> bool:
+        return self.cause is None and all(value <= 0 for value in self.constraints.values())
+
+
+@dataclass(frozen=True)
+class Refit:
+    """State of the tables after `trials` trials: relative sd of the loss fit, its prior scales, resource lines."""
+
+    trials: int
+    loss_error: float
+    misfit: float
+    scales: Mapping[str, float]
+    resources: tuple[Resource, ...]
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """Result of one search; hypervolumes are fractions of the box from the best seen values to `reference`.
+
+    front        feasible trials that no other dominates, by the first objective.
+    sweep_front  the same for the plain allocator sweep alone: the baseline.
+    added        hypervolume - sweep_hypervolume; `verdict` says it in words.
+    reference    per objective: its limit, else the worst value on the sweep's front plus a tenth of its range.
+    """
+
+    trials: tuple[Trial, ...]
+    front: tuple[Trial, ...]
+    sweep_front: tuple[Trial, ...]
+    refits: tuple[Refit, ...]
+    stopped_because: str
+    reference: Mapping[str, float]
+    hypervolume: float
+    sweep_hypervolume: float
+
+    @property
+    def added(self) -> float:
+        return self.hypervolume - self.sweep_hypervolume
+
+    @property
+    def verdict(self) -> str:
+        """One line: what the search added to the sweep."""
+        ours, sweep = len(self.trials), sum(trial.stage == "sweep" for trial in self.trials)
+        if not self.front:
+            return f"no policy within the budgets in {ours} trials"
+        if self.added <= 0.001:
+            return f"the search added nothing to the plain sweep ({sweep} of {ours} trials)"
+        return f"the search added {self.added:.3f} of hypervolume to the plain sweep's {self.sweep_hypervolume:.3f}"

@@ -1,0 +1,96 @@
+"""`int8-embedding`: embedding rows in int8, one scale a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.domain import Domain, Value
+from autocompress.errors import TrialError
+from autocompress.layer import Layer
+from autocompress.target import Target
+from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress_quantization.kernels import offers_rows
+from autocompress_quantization.rounding import round_rows
+
+PROBES = 8
+
+
+class Int8Embedding(nn.Module):
+    """Looks rows up in int8 and rescales them; the output is fp32.
+
+    State: ``weight`` int8 (rows, dim), ``scale`` fp32 (rows,).
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, rows: int, dim: int, *, padding_idx: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim, self.padding_idx = rows, dim, padding_idx
+        self.register_buffer("weight", torch.empty(rows, dim, dtype=torch.int8, device=device))
+        self.register_buffer("scale", torch.empty(rows, device=device))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: (...,) integers. Returns (..., dim)."""
+        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"
+
+
+class Int8EmbeddingRows(Technique):
+    """Rounds each embedding row to int8 with a scale of its own: a quarter of the bytes, about the same time."""
+
+    name: ClassVar[str] = "int8-embedding"
+    stage: ClassVar[Stage] = Stage.QUANTIZE
+    kinds: ClassVar[tuple[str, ...]] = ("embedding",)
+    references: ClassVar[tuple[str, ...]] = ("arXiv:1911.02079",)
+
+    def domain(self, layer: Layer, target: Target) -> Mapping[str, Domain] | None:
+        return {} if layer.kind in self.kinds and not layer.note and offers_rows(target) else None
+
+    def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
+        table = _table(group)
+        module = _empty(table)
+        values, scale = round_rows(table.weight.detach())
+        module.weight.copy_(values)
+        module.scale.copy_(scale * _factor(table, group.layer.fqn))
+        return Replacement({"embedding": module})
+
+    def build(self, group: Group, params: Mapping[str, Value]) -> Replacement:  # noqa: ARG002
+        return Replacement({"embedding": _empty(_table(group))})
+
+
+def _table(group: Group) -> nn.Embedding:
+    table = group.modules["embedding"]
+    if not isinstance(table, nn.Embedding):
+        raise TrialError(f"{group.layer.fqn!r} is a {type(table).__name__}; int8 rows need a torch.nn.Embedding.")
+    return table
+
+
+def _empty(table: nn.Embedding) -> Int8Embedding:
+    rows, dim = table.weight.shape
+    return Int8Embedding(rows, dim, padding_idx=table.padding_idx, device=table.weight.device).eval()
+
+
+def _factor(table: nn.Embedding, fqn: str) -> float:
+    """What a subclass multiplies its rows by (a scaled word embedding), 1 for the plain class.
+
+    Raises TrialError when the subclass does more than that.
+    """
+    if type(table).forward is nn.Embedding.forward:
+        return 1.0
+    ids = torch.arange(min(PROBES, len(table.weight)), device=table.weight.device)
+    with torch.no_grad():
+        rows, answer = table.weight[ids].double(), table(ids).double()
+    if answer.shape == rows.shape:
+        factor = float((rows * answer).sum() / rows.square().sum().clamp_min(1e-300))
+        if torch.allclose(rows * factor, answer, rtol=1e-3, atol=1e-6):
+            return factor
+    raise TrialError(f"{fqn!r}: {type(table).__name__} does more than scale its rows; int8 rows would change it.")

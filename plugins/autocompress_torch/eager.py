@@ -1,0 +1,48 @@
+"""`torch`: the model as it is, run eagerly; its compressed modules bring their own kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.policy import Policy
+from autocompress.runtime import Program, Runtime
+from autocompress.target import Target
+
+
+@dataclass(frozen=True)
+class EagerProgram:
+    """Calls the model with inputs by name, without gradients."""
+
+    model: nn.Module
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Any:
+        with torch.inference_mode():
+            return self.model(**inputs)
+
+
+class TorchRuntime(Runtime):
+    """Runs the module in evaluation mode on the target's device; lowering costs nothing."""
+
+    name: ClassVar[str] = "torch"
+
+    def unavailable(self, target: Target) -> str:
+        if target.device == "cpu":
+            return ""
+        if target.device == "cuda":
+            return "" if torch.cuda.is_available() else "this torch sees no CUDA device; use --device cpu"
+        return f"device {target.device!r} is not known to the torch runtime; use cpu or cuda"
+
+    def lower(self, model: nn.Module, policy: Policy, example: Mapping[str, Tensor]) -> Program:  # noqa: ARG002
+        return EagerProgram(model.eval())
+
+    def save(self, program: Program, folder: Path) -> None:
+        """Nothing: the model's own weights are all that this runtime needs."""
+
+    def load(self, model: nn.Module, folder: Path) -> Program:  # noqa: ARG002
+        return EagerProgram(model.eval())

@@ -1,0 +1,93 @@
+"""From a folder or hub id to a `LoadedModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autocompress.errors import ModelError
+from autocompress.inputs import example_inputs, has_two_towers, text_encoder
+from autocompress.model import LoadedModel
+from autocompress.pretrained import has_pooler_option, load_tokenizer, load_weights
+from autocompress_transformers.folder import Permissions, check_code, check_dense, check_weights, read_config
+from autocompress_transformers.hub import locate
+from autocompress_transformers.tasks import Choice, choose
+
+__all__ = ["Permissions", "load"]
+
+
+def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel:
+    """The model in ``source``, for ``task`` or for the task that its config tells.
+
+    Everything that can be judged without reading weights is judged first. Raises ModelError.
+    """
+    folder = locate(source, permissions)
+    config = read_config(folder)
+    check_dense(folder, config)
+    remote = check_code(folder, config, permissions)
+    architectures = config.get("architectures") or []
+    choice = choose(architectures, task, remote=remote)
+    safetensors = check_weights(folder, permissions)
+    options: dict[str, Any] = {"use_safetensors": safetensors, "weights_only": True, "trust_remote_code": remote}
+    model, notes = _load_model(folder, choice, options)
+    tokenizer = load_tokenizer(folder, trust_remote_code=remote)
+    _settle(model, tokenizer)
+    takes_text = model.main_input_name == "input_ids" and not has_two_towers(model)
+    return LoadedModel(
+        model=model,
+        source=source,
+        task=choice.task,
+        folder=folder,
+        encode=text_encoder(tokenizer, model) if tokenizer is not None and takes_text else None,
+        example=example_inputs(model),
+        notes=(*choice.notes, *notes),
+        processor=tokenizer,
+    )
+
+
+def _load_model(folder: Path, choice: Choice, options: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The model and what was left out; a bare encoder comes without the pooler that mean pooling does not use."""
+    notes: list[str] = []
+    if choice.task == "embedding" and not options["trust_remote_code"]:
+        concrete = _concrete(folder, choice.model_class)
+        if concrete is not None and has_pooler_option(concrete):
+            options = {**options, "add_pooling_layer": False}
+    model, report = load_weights(folder, choice.model_class, **options)
+    if any("pooler" in name for name in report["unexpected_keys"]):
+        notes.append("the pooler is left out: embeddings are the mean of the last hidden states")
+    _check_complete(folder, choice, sorted(report["missing_keys"]))
+    return model, notes
+
+
+def _concrete(folder: Path, model_class: Any) -> Any | None:
+    """The class that an auto class would build, or the class itself."""
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    if not hasattr(model_class, "_model_mapping"):
+        return model_class
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    found = MODEL_MAPPING.get(type(config), None)
+    return found[0] if isinstance(found, Sequence) else found
+
+
+def _check_complete(folder: Path, choice: Choice, missing: list[str]) -> None:
+    """A weight that the checkpoint lacks would be random: refuse it."""
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ModelError(
+            f"{str(folder)!r} has no weights for {', '.join(missing[:3])}{more}, which task {choice.task!r} needs: "
+            "give --task the task that it was trained for, or fine-tune it first."
+        )
+
+
+def _settle(model: Any, tokenizer: Any | None) -> None:
+    """No cache of keys and values in a single forward pass, and a padding token where batches need one."""
+    config = model.config.get_text_config()
+    if getattr(config, "use_cache", False):
+        config.use_cache = False
+    if hasattr(config, "vocab_size") and getattr(config, "pad_token_id", None) is None:
+        known = [getattr(tokenizer, "pad_token_id", None), getattr(tokenizer, "eos_token_id", None)]
+        end = getattr(config, "eos_token_id", None)
+        known += [end[0] if isinstance(end, list) else end, 0]
+        config.pad_token_id = next(identity for identity in known if identity is not None)

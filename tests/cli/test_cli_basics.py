@@ -1,0 +1,134 @@
+"""The command line answers quickly, imports nothing heavy, and every listing runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocompress import __version__
+
+HEAVY = {"torch", "transformers", "pandas", "matplotlib", "optuna", "scipy", "datasets"}
+
+
+def imported(*command: str) -> set[str]:
+    """Top-level modules that a python command imports."""
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert not imported("-c", "import autocompress") & HEAVY
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["bench"], ["doctor"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    assert not imported("-m", "autocompress.cli.main", *command, "--help") & HEAVY
+
+
+def test_help_answers_within_a_second(cli: Any) -> None:
+    fastest = float("inf")
+    for _ in range(3):  # another process on this machine must not fail the test; three in a row would
+        started = time.monotonic()
+        assert cli("--help").code == 0
+        fastest = min(fastest, time.monotonic() - started)
+    assert fastest < 1.0
+
+
+def test_every_command_has_help_with_an_example(cli: Any) -> None:
+    listed = re.findall(r"^│ (\w+) +\w", cli("--help").stdout.partition("Commands")[2], re.MULTILINE)
+    assert set(listed) >= {"search", "apply", "bench", "plugins", "spaces", "doctor", "diff"}
+    for command in listed:
+        shown = cli(command, "--help")
+        assert shown.code == 0
+        assert f"autocompress {command}" in shown.stdout.partition("Example")[2]
+
+
+def test_no_command_shows_the_help(cli: Any) -> None:
+    shown = cli()
+    assert shown.code == 0
+    assert "search" in shown.stdout
+
+
+def test_version(cli: Any) -> None:
+    assert cli("--version").stdout == f"autocompress {__version__}\n"
+
+
+def test_completion_is_offered(cli: Any) -> None:
+    shown = cli("--show-completion", env={"SHELL": "/bin/bash", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    assert "--show-completion" in cli("--help").stdout
+    assert shown.code in (0, 1, 2)  # depends on the parent process being a shell; it must not be a fault of ours
+    assert "fault" not in shown.stderr
+
+
+def test_plugins_lists_what_is_installed(cli: Any) -> None:
+    shown = cli("plugins", "--json")
+    assert shown.code == 0, shown.stderr
+    offers = json.loads(shown.stdout)
+    assert set(offers) == {"techniques", "runtimes", "evaluators", "objectives", "samplers", "spaces"}
+    techniques = {row["name"]: row for row in offers["techniques"]}
+    assert {"int8", "svd", "ffn-neurons", "attention-heads"} <= set(techniques)
+    for row in techniques.values():
+        assert row["stage"] in ("structure", "factorize", "sparsify", "quantize")
+        assert row["from"]
+        assert set(row["kernel"]) == {"cpu (here)", "cpu (plain)", "cuda (sm_90)"}
+        assert any(row["kernel"].values()) or row["unavailable"], row
+    assert {row["name"] for row in offers["objectives"]} >= {"latency", "memory", "size", "quality"}
+
+
+def test_plugins_prints_tables(cli: Any) -> None:
+    shown = cli("plugins")
+    assert shown.code == 0, shown.stderr
+    for word in ("techniques", "runtimes", "int8", "cpu (here): "):
+        assert word in shown.stdout
+
+
+def test_spaces_lists_and_shows(cli: Any, here: Path) -> None:
+    listed = cli("spaces")
+    assert listed.code == 0, listed.stderr
+    for name in ("encoder-cpu", "quantize", "prune", "full"):
+        assert name in listed.stdout
+    (here / "mine.toml").write_text('description = "[b]mine[/b]"\nextends = ["quantize"]\n')
+    shown = cli("spaces", "mine.toml")
+    assert shown.code == 0, shown.stderr
+    assert "[b]mine[/b]" in shown.stdout
+    assert "int8" in shown.stdout
+
+
+def test_doctor_looks_at_the_machine(cli: Any) -> None:
+    shown = cli("doctor", "--json")
+    assert shown.code == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert found["threads"] >= 1
+    assert found["memory"] > 0
+    assert found["disk"]["free"] > 0
+    assert {"autocompress", "torch", "python"} <= set(found["versions"])
+    assert found["plugins that fail"] == []
+    printed = cli("doctor")
+    assert found["cpu"] in printed.stdout
+
+
+def test_diff_names_the_layers_that_differ(cli: Any, here: Path) -> None:
+    from autocompress.policy import LayerPolicy, Policy, Step
+
+    int8, half = LayerPolicy((Step("int8"),)), LayerPolicy((Step("ffn-neurons", {"keep": 0.5}),))
+    Policy({"a": int8, "b": int8}).save(here / "one.json")
+    Policy({"a": int8, "c:ffn": half}).save(here / "two.json")
+    shown = cli("diff", "one.json", "two.json")
+    assert shown.code == 0, shown.stderr
+    assert "2 of 3 layers differ" in shown.stdout
+    assert "ffn-neurons(keep=0.5)" in shown.stdout
+    assert "the same" in cli("diff", "one.json", "one.json").stdout
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m autocompress.cli.main plugins --json | head -c 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == "{"
