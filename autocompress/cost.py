@@ -1,7 +1,9 @@
 """What an option costs on the target: timed with its real kernel at the model's real shapes, and its bytes.
 
-One table entry per unique (module shape, input shape, option), timed in one session against the dense module of the
-same layer. Values do not matter to these kernels: structures are built without weights and filled with plain numbers.
+One table entry per unique (module shape, input shape, option), timed in turns with the dense module of the same layer.
+Entries are made at different moments of a machine whose speed drifts, so seconds are not taken from them: the dense
+modules are timed once more in turns with the whole model, and every option is that share of the model's time, divided
+by its speed-up. Values do not matter to these kernels: structures are built without weights and filled with numbers.
 """
 
 from __future__ import annotations
@@ -24,19 +26,23 @@ from autocompress.measure.latency import time_interleaved
 from autocompress.measure.lock import device_lock
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
-from autocompress.structure import Recorded
+from autocompress.structure import Recorded, call
 from autocompress.structure.modules import installed
 from autocompress.target import Target
 
 Memo = Callable[[str, Callable[[], Any]], Any]
 """Stored value of a key, or what the function measures (`Store.memo`)."""
 
+Dense = tuple[nn.Module, tuple[int, int] | None, Recorded]
 ROUNDS, SECONDS = 40, 1.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One entry: seconds and bytes of an option, and its speed-up over dense with a 95 % interval."""
+    """One entry: bytes of an option, and its speed-up over the dense module with a 95 % interval.
+
+    seconds   as timed for this entry alone; comparable within one entry's session only.
+    """
 
     seconds: float
     bytes: int
@@ -67,7 +73,7 @@ class CostTable:
         key = f"kernel/{self._context}/{_digest([what, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
-            x = torch.randn(given, device=example.device) if is_linear(dense) else example
+            x = _input(dense, shape, recorded)
             base = _resized(dense, shape)
             built = {option.label(): _build(base, layer, option, self._registry) for option in options}
             built = {label: module for label, module in built.items() if module is not None}
@@ -88,7 +94,7 @@ class CostTable:
         """Option label to cost of the whole owner of a group (``bytes`` are those of the group's own modules)."""
         owner = model.get_submodule(layer.owner)
         what = [layer.kind, type(owner).__name__, {r: list(s) for r, s in layer.shapes.items()}, dict(layer.sizes)]
-        given = [list(t.shape) for t in recorded.args if isinstance(t, Tensor)]
+        given = _shape_of(recorded)
         key = f"structure/{self._context}/{_digest([what, given, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
@@ -105,10 +111,37 @@ class CostTable:
 
         return {label: Cost(**entry) for label, entry in self._memo(key, measure).items()}
 
-    def _time(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    def shares(self, model: nn.Module, example: Mapping[str, Tensor], dense: Mapping[str, Dense]) -> dict[str, float]:
+        """Name to the module's time as a share of the whole model's, all timed in turns.
+
+        dense   name to (module, shape or None, a recorded call): None times the module itself on that call.
+        """
+        what = {
+            name: [list(shape) if shape else [], _shape_of(recorded)] for name, (_, shape, recorded) in dense.items()
+        }
+        key = f"shares/{self._context}/{_digest([type(model).__name__, sorted(example), what])}"
+
+        def measure() -> dict[str, float]:
+            calls: dict[str, Callable[[], object]] = {"": lambda: call(model, example)}
+            for name, (module, shape, recorded) in dense.items():
+                if shape is None:
+                    calls[name] = _replayed(module, recorded)
+                else:
+                    calls[name] = _caller(_resized(module, shape), _input(module, shape, recorded))
+            times = self._time(calls, seconds=4 * SECONDS)
+            whole = times.pop("")
+            return {
+                name: median(own / base for own, base in zip(samples, whole, strict=True))
+                for name, samples in times.items()
+            }
+
+        found: dict[str, float] = self._memo(key, measure)
+        return found
+
+    def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
         with device_lock(self._target.device), torch.inference_mode():
             return time_interleaved(
-                calls, device=self._target.device, rounds=ROUNDS, seconds=SECONDS, minimum=7, warmup=0.1
+                calls, device=self._target.device, rounds=ROUNDS, seconds=seconds, minimum=7, warmup=0.1
             )
 
 
@@ -156,6 +189,22 @@ def _resized(dense: nn.Module, shape: tuple[int, int]) -> nn.Module:
         base = nn.Embedding(*shape, device=weight.device, dtype=weight.dtype).requires_grad_(False)
     fill_(base)
     return base
+
+
+def _input(dense: nn.Module, shape: tuple[int, int], recorded: Recorded) -> Tensor:
+    """The recorded input, or one of its shape with as many features as a narrower linear reads."""
+    example: Tensor = recorded.args[0]
+    if not is_linear(dense) or example.shape[-1] == shape[1]:
+        return example
+    return torch.randn((*example.shape[:-1], shape[1]), device=example.device, dtype=example.dtype)
+
+
+def _shape_of(recorded: Recorded) -> list[list[int]]:
+    return [list(one.shape) for one in recorded.args if isinstance(one, Tensor)]
+
+
+def _replayed(module: nn.Module, recorded: Recorded) -> Callable[[], object]:
+    return lambda: recorded.run(module)
 
 
 def _caller(module: nn.Module, x: Tensor) -> Callable[[], object]:

@@ -15,8 +15,12 @@ import autocompress as ac
 
 
 def parameters(model: nn.Module) -> float:
-    """How many numbers the compressed model learns; a weight that two layers share counts once."""
-    return float(sum(parameter.numel() for parameter in model.parameters()))
+    """How many numbers the model holds, one that two layers share once.
+
+    The state is counted, not ``model.parameters()``: the weights of an int8 layer are buffers.
+    """
+    distinct = {tensor.data_ptr(): tensor.numel() for tensor in model.state_dict().values()}
+    return float(sum(distinct.values()))
 
 
 def main(out: Path) -> int:

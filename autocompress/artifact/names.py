@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from torch import nn
+
+from autocompress.compress import Changes
 from autocompress.layer import Layer
-from autocompress.policy import Policy
-
-if TYPE_CHECKING:
-    from torch import nn
+from autocompress.structure import install
 
 Rename = Callable[[str], str | None]
 """A name in the model that is being built, or None when that model has no such part."""
@@ -37,33 +35,13 @@ def renaming(model: nn.Module, layers: Sequence[Layer]) -> Rename:
     return max((same, strip, add) if prefix else (same,), key=score)
 
 
-def rename_plan(
-    model: nn.Module, policy: Policy, layers: Iterable[Layer], rename: Rename
-) -> tuple[Policy, tuple[Layer, ...]]:
-    """The policy and its layers under their names in ``model``; layers with a part that it lacks are left out."""
+def transplant_(model: nn.Module, changes: Changes, rename: Rename) -> None:
+    """Install in ``model``, in place, what was built for the saved model; parts that it lacks are left out."""
     modules = {name for name, _ in model.named_modules()}
-    kept, policies = [], {}
-    for layer in layers:
-        renamed = _rename_layer(layer, rename)
-        if renamed is not None and modules.issuperset(renamed.modules):
-            kept.append(renamed)
-            policies[renamed.fqn] = policy.layers[layer.fqn]
-    return Policy(policies), tuple(kept)
-
-
-def _rename_layer(layer: Layer, rename: Rename) -> Layer | None:
-    roles = {role: (rename(at.fqn), at) for role, at in layer.roles.items()}
-    edits = {rename(path): size for path, size in layer.edits.items()}
-    fqn = rename(layer.fqn)
-    owner = rename(layer.owner)
-    if fqn is None or None in edits or any(name is None for name, _ in roles.values()):
-        return None
-    return replace(
-        layer,
-        fqn=fqn,
-        owner=owner or "",
-        roles={role: replace(at, fqn=name or "") for role, (name, at) in roles.items()},
-        edits={path or "": size for path, size in edits.items()},
-        tied=tuple(name for name in map(rename, layer.tied) if name is not None),
-        block=rename(layer.block) or "" if layer.block else "",
+    replaced = {rename(name): module for name, module in changes.modules.items()}
+    edited = {rename(path): value for path, value in changes.attributes.items()}
+    install(
+        model,
+        {name: module for name, module in replaced.items() if name in modules},
+        {path: value for path, value in edited.items() if path and path.rpartition(".")[0] in modules},
     )

@@ -15,11 +15,11 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from autocompress.artifact.manifest import BUFFERS, FORMAT_VERSION
-from autocompress.artifact.names import rename_plan, renaming
+from autocompress.artifact.names import renaming, transplant_
 from autocompress.artifact.reader import check_techniques
 from autocompress.artifact.tensors import alias_, complain, read_tensors
 from autocompress.artifact.writer import METHOD
-from autocompress.compress import build_policy_
+from autocompress.compress import build_layers, build_policy_
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
@@ -91,13 +91,15 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
     ) -> Any:
         config = self.quantization_config
         self.folder = Path(checkpoint_files[0]).parent if checkpoint_files else None
-        saved_layers = [Layer.from_json(layer) for layer in config.layers]
-        saved_policy, rename = Policy.from_json(config.policy), renaming(model, saved_layers)
+        layers = [Layer.from_json(layer) for layer in config.layers]
+        policy, rename = Policy.from_json(config.policy), renaming(model, layers)
         if type(model).__name__ == config.architecture:
             _remove_(model, config.absent)
-            build_policy_(model, saved_policy, saved_layers, self.registry)
+            build_policy_(model, policy, layers, self.registry)
         else:
-            build_policy_(model, *rename_plan(model, saved_policy, saved_layers, rename), self.registry)
+            # A sibling may hold only a part of a group, so the group is built where it is whole.
+            changes = build_layers(_class(config.architecture)(model.config), policy, layers, self.registry)
+            transplant_(model, changes, rename)
         names = set(model.state_dict())
         pairs = [(rename(alias) or "", rename(owner) or "") for alias, owner in config.tied.items()]
         self.tied = {alias: owner for alias, owner in pairs if alias in names and owner in names}
@@ -143,14 +145,7 @@ def _register() -> None:
 
 def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.Module:
     """The model of an artifact, by Transformers' own loader. Raises ArtifactError when any tensor does not fit."""
-    import transformers
-
-    model_class = getattr(transformers, architecture, None)
-    if model_class is None:
-        raise ArtifactError(
-            f"{str(folder)!r} holds a {architecture}, which transformers {transformers.__version__} does not have: "
-            "install the version in its autocompress.json."
-        )
+    model_class = _class(architecture)
     token = _registry.set(registry)
     try:
         with _quiet():
@@ -162,6 +157,18 @@ def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.M
     complain(report["missing_keys"], report["unexpected_keys"])
     assert isinstance(model, nn.Module)
     return model
+
+
+def _class(architecture: str) -> Any:
+    import transformers
+
+    found = getattr(transformers, architecture, None)
+    if found is None:
+        raise ArtifactError(
+            f"the artifact holds a {architecture}, which transformers {transformers.__version__} does not have: "
+            "install the version in its autocompress.json."
+        )
+    return found
 
 
 def _remove_(model: nn.Module, absent: Sequence[str]) -> None:

@@ -53,9 +53,11 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         say(stderr(), "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`autocompress ... | head`); python's own flush at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return KEPT
+        return _reader_gone()
+    except SystemExit as stop:  # what typer makes of a broken pipe
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except Fault as fault:
         return _fault(fault.__cause__ or fault, fault.folder)
     except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, the user gets one line)
@@ -63,10 +65,16 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     return code if isinstance(code, int) else KEPT
 
 
+def _reader_gone() -> int:
+    """Nobody reads any more (`autocompress ... | head`): python's own flush at exit must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return KEPT
+
+
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     hint = f" See: {context.command_path} --help" if context is not None else ""
-    return _one_line(error.format_message()) + hint
+    return _one_line(error.format_message()).rstrip(".") + "." + hint
 
 
 def _fault(error: BaseException, folder: Path | None) -> int:

@@ -108,7 +108,17 @@ def _print(console: Console, kind: str, rows: list[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {inner or 'no'}" for key, inner in value.items())
+        return "\n".join(f"{where}: {offer or 'no'}" for offer, where in _grouped(value).items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def _grouped(kernels: Mapping[str, str]) -> dict[str, str]:
+    """Each distinct offer with the targets that it is for; ``everywhere`` when there is only one."""
+    where: dict[str, list[str]] = {}
+    for target, offer in kernels.items():
+        where.setdefault(offer, []).append(target)
+    if len(where) == 1:
+        return {next(iter(where)): "everywhere"}
+    return {offer: ", ".join(targets) for offer, targets in where.items()}

@@ -12,7 +12,7 @@ from autocompress.cli.errors import Fault, Interrupted
 from autocompress.cli.progress import Display, display
 from autocompress.cli.request import run_folder, search_request
 from autocompress.errors import AutocompressError
-from autocompress.report.summary import accuracy_line, nearest_lines, sweep_line, held_out_line, verified_line
+from autocompress.report.summary import accuracy_line, held_out_line, nearest_lines, sweep_line, verified_line
 from autocompress.report.table import front_table
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult

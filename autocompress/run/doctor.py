@@ -26,7 +26,7 @@ def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         memo: Memo = Store(Path(folder) / "kernels.jsonl").memo
         table = CostTable(setup.registry, setup.target, memo)
-        prices.measure_costs(table, record(setup.model, prices.owners, setup.example))
+        prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, 1.0)
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for slot in binding.slots:
         for layer in slot.layers:

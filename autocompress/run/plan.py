@@ -35,7 +35,7 @@ class Plan:
     probe_share: float
 
 
-def make_plan(setup: Setup, store: Store, context: str, progress: Progress) -> Plan:
+def make_plan(setup: Setup, store: Store, context: str, latency: float, progress: Progress) -> Plan:
     """Stages bind, cost and sensitivity; every table entry and probe is taken from the store where it is known."""
     progress(Event("bind", message="binding the search space"))
     binding = bind(setup.space, setup.layers, setup.registry, setup.target)
@@ -48,7 +48,7 @@ def make_plan(setup: Setup, store: Store, context: str, progress: Progress) -> P
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
     table = CostTable(setup.registry, setup.target, store.memo)
-    prices.measure_costs(table, record(setup.model, prices.owners, setup.example))
+    prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, latency)
     sensitivity = Sensitivity(
         bench,
         setup.layers,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from autocompress.compress import parts
-from autocompress.cost import Cost, CostTable, shapes_after
+from autocompress.cost import Cost, CostTable, Dense, shapes_after
 from autocompress.layer import Layer
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy, Step
@@ -33,9 +33,11 @@ class Prices:
         self._members: dict[str, list[Layer]] = {}
         for layer in layers:
             self._members.setdefault(self.part_of[layer.fqn], []).append(layer)
-        self._modules: dict[tuple[str, tuple[int, ...]], dict[str, Cost]] = {}
+        self._modules: dict[tuple[str, tuple[int, int]], dict[str, Cost]] = {}
         self._structures: dict[str, dict[str, Cost]] = {}
         self._shapes: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+        self._seconds: dict[str, float] = {}
+        self._names: dict[tuple[str, tuple[int, int]], str] = {}
         self._damage: dict[tuple[str, str], float | None] = {}
         self._factor: dict[tuple[str, str], float] = {}
 
@@ -54,8 +56,10 @@ class Prices:
             return owner_of(groups) if len(groups) > 1 else groups[0]
         return members[0].owner if members else self._by_name[part].owner
 
-    def measure_costs(self, table: CostTable, recorded: Mapping[str, Recorded]) -> None:
-        """Time every unique shape and option on the target."""
+    def measure_costs(
+        self, table: CostTable, recorded: Mapping[str, Recorded], example: Mapping[str, Tensor], latency: float
+    ) -> None:
+        """Time every unique shape and option on the target; ``latency`` of the dense model, in seconds."""
         structural = [slot for slot in self._slots if slot.structural]
         plain = [slot for slot in self._slots if not slot.structural]
         for number, slot in enumerate(structural):
@@ -76,6 +80,30 @@ class Prices:
                     if (layer.fqn, shape) not in self._modules:
                         costs = table.modules(layer, dense, shape, recorded[layer.fqn], slot.options)
                         self._modules[layer.fqn, shape] = costs
+
+        self._progress(Event("cost", len(self._slots) - 1, len(self._slots), "shares of the whole model"))
+        shares = table.shares(self._model, example, self._dense_modules(recorded))
+        self._seconds = {name: share * latency for name, share in shares.items()}
+
+    def _dense_modules(self, recorded: Mapping[str, Recorded]) -> dict[str, Dense]:
+        """One module for every distinct shape that was priced, and every distinct owner of a group."""
+        dense: dict[str, Dense] = {}
+        for fqn, shape in self._modules:
+            module, call = self._model.get_submodule(fqn), recorded[fqn]
+            dense.setdefault(_shape_name(module, shape, call), (module, shape, call))
+        for fqn in self._structures:
+            layer = self._by_name[fqn]
+            dense.setdefault(_owner_name(layer), (self._model.get_submodule(layer.owner), None, recorded[layer.owner]))
+        self._names = {
+            (fqn, shape): _shape_name(self._model.get_submodule(fqn), shape, recorded[fqn])
+            for fqn, shape in self._modules
+        }
+        return dense
+
+    def _module_seconds(self, layer: Layer, shape: tuple[int, int], label: str) -> float | None:
+        """Seconds of an option of one module within the whole model; None when it does not exist at this shape."""
+        cost = self._modules[layer.fqn, shape].get(label)
+        return None if cost is None else self._seconds[self._names[layer.fqn, shape]] / cost.speedup
 
     def measure_damage(self, sensitivity: Sensitivity) -> None:
         """A cheap score for every single step, then one probe per part and technique."""
@@ -98,11 +126,12 @@ class Prices:
         for option in slot.options:
             total = Priced({}, 0.0, 0.0)
             for layer in slot.layers:
-                costs = self._modules[layer.fqn, self._shape(layer, structures)]
-                if option.label() not in costs:
+                shape, label = self._shape(layer, structures), option.label()
+                seconds = self._module_seconds(layer, shape, label)
+                if seconds is None:
                     break
-                cost = costs[option.label()]
-                total = total.plus(Priced({layer.fqn: option}, cost.seconds, cost.bytes))
+                weight = self._modules[layer.fqn, shape][label].bytes
+                total = total.plus(Priced({layer.fqn: option}, seconds, weight))
             else:
                 damage = self._damages(slot, option)
                 if damage is not None:
@@ -114,13 +143,14 @@ class Prices:
         total = Priced({}, 0.0, 0.0)
         for fqn, option in structures.items():
             layer, costs = self._by_name[fqn], self._structures[fqn]
-            seconds = costs[option.label()].seconds - costs["dense"].seconds
+            seconds = self._seconds[_owner_name(layer)] * (1 / costs[option.label()].speedup - 1)
             # The owner was timed with dense linears of the new shapes; those are priced by their own slots.
             for module in layer.modules:
-                before = self._modules.get((module, self._shape(self._by_name[module], {})))
-                after = self._modules.get((module, self._shape(self._by_name[module], structures)))
-                if before and after:
-                    seconds -= after["dense"].seconds - before["dense"].seconds
+                linear = self._by_name[module]
+                before, after = self._shape(linear, {}), self._shape(linear, structures)
+                if (module, before) in self._modules and before != after:
+                    seconds -= self._module_seconds(linear, after, "dense") or 0.0
+                    seconds += self._module_seconds(linear, before, "dense") or 0.0
             damage: Mapping[str, float] | None = {}
             for slot in self._slots:
                 if slot.structural and layer in slot.layers:
@@ -202,6 +232,16 @@ class Prices:
                         layers = {**policy.layers, **_policy(members, step).layers}
                         plans[part, technique] = Policy(layers), before + cheap
         return plans
+
+
+def _shape_name(module: nn.Module, shape: tuple[int, int], recorded: Recorded) -> str:
+    given = "x".join(map(str, recorded.args[0].shape[:-1]))
+    return f"{type(module).__name__} {shape[0]}x{shape[1]} on {given}"
+
+
+def _owner_name(layer: Layer) -> str:
+    sizes = ",".join(f"{name}={size}" for name, size in sorted(layer.sizes.items()))
+    return f"owner of {layer.kind} {sizes} {layer.shapes}"
 
 
 def _steps(slot: Slot) -> list[Step]:

@@ -73,7 +73,7 @@ def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -
         figures |= {"size": float(dense.bytes), "quality": dense.quality}
         figures |= {o.name: float(o.function(setup.model)) for o in setup.names.objectives if o.function is not None}
     with clock.stage("plan"):
-        plan = make_plan(setup, store, context, progress)
+        plan = make_plan(setup, store, context, dense.latency, progress)
     problem = make_problem(plan.table, dense, setup.names.budgets, setup.names.objectives, figures)
     trials = Trials(
         plan.bench,
@@ -89,7 +89,7 @@ def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -
         context,
     )
     read = _Reader(setup, plan, dense, trials)
-    teller = _Teller(request, read, progress, setup)
+    teller = _Teller(request, read, progress, setup, store.count(f"trial/{context}/"))
     with clock.stage("search"):
         factory = setup.registry.samplers[request.sampler]
         outcome = search(
@@ -102,8 +102,8 @@ def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -
             sampler=lambda seed: factory(seed, 4),
             on_trial=teller.told,
         )
-    found = [read.trial(trial) for trial in outcome.trials]
-    front = [read.trial(trial) for trial in outcome.front]
+    found = [read.trial(trial, number) for number, trial in enumerate(outcome.trials)]
+    front = [found[outcome.trials.index(trial)] for trial in outcome.front]
     progress(Event("search", message=f"stopped: {outcome.stopped_because}; {outcome.verdict}", note=True))
     with clock.stage("verify"):
         verified = verify(setup, plan, folder, found, figures, sessions, context, progress)
@@ -124,12 +124,11 @@ class _Reader:
     dense: Dense
     trials: Trials
 
-    def trial(self, found: EngineTrial) -> Trial:
+    def trial(self, found: EngineTrial, number: int) -> Trial:
+        """``number`` counts evaluated policies; Optuna's own also counts those that were screened out."""
         policy = self.plan.table.policy(found.assignment)
         if found.failed:
-            return Trial(
-                found.number, policy, found.stage, state="failed", seconds=found.seconds, cause=found.cause or ""
-            )
+            return Trial(number, policy, found.stage, state="failed", seconds=found.seconds, cause=found.cause or "")
         values = {name: float(value) for name, value in found.values.items() if name != "loss"}
         for objective in self.setup.names.objectives:
             if objective.direction == MAXIMIZE:
@@ -137,7 +136,7 @@ class _Reader:
         values = {"quality": self.trials.details(policy)["quality"], **values}
         spread = {name: 1.645 * sd for name, sd in found.spread.items()}
         return Trial(
-            number=found.number,
+            number=number,
             policy=policy,
             stage=found.stage,
             values=values,
@@ -158,22 +157,20 @@ class _Reader:
 class _Teller:
     """Tells progress and the ``trial_finished`` hook of every trial."""
 
-    def __init__(self, request: SearchRequest, read: _Reader, progress: Progress, setup: Setup) -> None:
+    def __init__(self, request: SearchRequest, read: _Reader, progress: Progress, setup: Setup, before: int) -> None:
         self._request, self._read, self._progress, self._setup = request, read, progress, setup
-        self._started, self._done = time.monotonic(), 0
+        self._started, self._done, self._before = time.monotonic(), 0, before
         self._best: Trial | None = None
 
     def told(self, found: EngineTrial) -> None:
-        trial = self._read.trial(found)
+        trial = self._read.trial(found, self._before + self._done)
         self._setup.registry.manager.hook.autocompress_trial_finished(trial=trial)
         self._done += 1
         if trial.feasible and (self._best is None or trial.values["quality"] > self._best.values["quality"]):
             self._best = trial
         message = f"trial {trial.number} ({trial.stage})" if trial.state == "complete" else f"failed: {trial.cause}"
         self._progress(
-            Event(
-                "search", found.number + 1, self._request.trials, message, self._words(), self._left(found.number + 1)
-            )
+            Event("search", self._before + self._done, self._request.trials, message, self._words(), self._left())
         )
 
     def _words(self) -> str:
@@ -182,9 +179,9 @@ class _Teller:
         values = self._best.values
         return f"quality {values['quality']:.4f} at {format_seconds(values['latency'])}"
 
-    def _left(self, number: int) -> float:
+    def _left(self) -> float:
         spent = time.monotonic() - self._started
-        left = max(0, self._request.trials - number) * spent / max(1, self._done)
+        left = max(0, self._request.trials - self._before - self._done) * spent / max(1, self._done)
         return left if self._request.seconds is None else min(left, max(0.0, self._request.seconds - spent))
 
 

@@ -25,7 +25,11 @@ logger = logging.getLogger(__name__)
 
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit", "local"})
-_CYCLE = ("resolve", "tpe", "resolve", "local")
+_LOOP = ("resolve", "tpe", "local")
+_LEAST = {"tpe": 8, "local": 11}
+_HOPE = {"resolve": 1e-2, "tpe": 1e-3, "local": 1e-3}
+_FORGET = 0.15
+_ROUND = 4
 _SETTLED = 0.005
 _MOVES = 256
 
@@ -98,6 +102,8 @@ class _Run:
         self.rng = np.random.default_rng(0)
         self.lowest = lowest_fraction(self.model)
         self.stopped_because = ""
+        self.step, self.resolves = 0, sum(trial.stage == "resolve" for trial in self.trials)
+        self.credit: dict[str, float] = {}
 
     def go(self) -> None:
         for policy, values, stage in self.pending:
@@ -108,26 +114,32 @@ class _Run:
         if "sweep" in self.stages:
             self._sweep()
         self.space.anchor([trial for trial in self.trials if trial.stage == "sweep"] or self.trials)
-        best, settled, step = 0.0, 0, 0
-        cycle = [stage for stage in _CYCLE if stage in self.stages] or ["tpe"]
+        best, settled = 0.0, 0
         while not self._over():
             self._refit()
-            found = False
-            for _ in range(len(cycle)):
-                stage = cycle[step % len(cycle)]
-                step += 1
-                found |= self._propose(stage, step)
+            # A round grows with the trials, so that refitting stays a fixed share of the work.
+            for _ in range(max(_ROUND, len(self.trials) // 25)):
+                if not self._propose(self._stage()):
+                    if not self._propose("local"):
+                        self.stopped_because = "no policy is left that was not evaluated"
+                        return
                 if self._over():
                     return
-            if not found and not self._propose("local", step):
-                self.stopped_because = "no policy is left that was not evaluated"
-                return
             now = self._progress()
             settled = settled + 1 if now - best < _SETTLED else 0
             best = max(best, now)
             if self.stop.patience is not None and settled >= self.stop.patience:
                 self.stopped_because = f"the front stopped moving: {settled} rounds below {_SETTLED:.1%}"
                 return
+
+    def _stage(self) -> str:
+        """The stage whose next trial is expected to add most: recent gain per trial, every stage tried now and then."""
+        known = [stage for stage in _LOOP if stage in self.stages] or ["tpe"]
+        self.step += 1
+        for stage, every in _LEAST.items():
+            if stage in known and self.step % every == every - 1:
+                return stage
+        return max(known, key=lambda stage: self.credit.get(stage, _HOPE[stage]))
 
     def _over(self) -> bool:
         if len(self.trials) >= self.stop.trials:
@@ -151,14 +163,15 @@ class _Run:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, "sweep")
                 left -= 1
 
-    def _propose(self, stage: str, step: int) -> bool:
+    def _propose(self, stage: str) -> bool:
         """Evaluate one new policy of this stage; False if it had none."""
         if stage == "tpe":
             return self._propose_tpe()
         if stage == "local":
             return self._propose_local()
-        for attempt in range(4):
-            fractions = next_fractions(self.model, step + 1000 * attempt, self.lowest)
+        for _ in range(4):
+            self.resolves += 1
+            fractions = next_fractions(self.model, self.resolves, self.lowest)
             policy = self.model.solve(fractions)
             if policy is not None and policy not in self.seen:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, stage)
@@ -238,9 +251,23 @@ class _Run:
             logger.warning("trial %d failed: %s", asked.number, error, exc_info=True)
             outcome = Outcome({}, cause=f"{type(error).__name__}: {error}")
         trial = self.ledger.finish(asked, policy, stage, outcome)
+        self._reward(trial)
         self.trials.append(trial)
         if self.on_trial is not None:
             self.on_trial(trial)
+
+    def _reward(self, trial: Trial) -> None:
+        """Running mean of the hypervolume, as a share of the front's box, that a trial of each stage added."""
+        if not np.all(np.isfinite(self.space.reference)):
+            return
+        gain = 0.0
+        if trial.feasible:
+            front, ideal = self.space.front(self.trials), self.space.ideal(self.trials)
+            known = self.space.of(front) if front else np.zeros((0, len(ideal)))
+            box = float(np.prod(np.maximum(self.space.reference - ideal, 1e-12)))
+            gain = float(Improvement(known, self.space.reference, ideal).gain(self.space.of([trial]))[0]) / box
+        before = self.credit.get(trial.stage, _HOPE.get(trial.stage, 0.0))
+        self.credit[trial.stage] = before + _FORGET * (gain - before)
 
     def _progress(self) -> float:
         return self.space.dominated(self.space.front(self.trials), self.space.ideal(self.trials))

@@ -13,7 +13,8 @@ from autocompress.search.problem import LOSS, Assignment, Problem, Resource
 from autocompress.search.surrogate import Surrogate
 from autocompress.search.tables import Floats, Ints, Tables, as_array, build_tables
 
-_COUPLED_ROUNDS = 3
+_COUPLED_ROUNDS = 2
+_PARITY_ROUNDS = 4
 
 
 class Model:
@@ -131,32 +132,40 @@ class Model:
         if not coupled or not matters:
             return tuple(chosen.tolist())
         best, best_loss = chosen, np.inf
-        previous = damage
-        for step in range(_COUPLED_ROUNDS + 1):
+        rows, parity = np.arange(len(chosen)), np.arange(len(chosen)) % 2
+        for step in range(_COUPLED_ROUNDS + _PARITY_ROUNDS + 1):
             predicted = float(self.surrogate.predict(chosen[None])[0])
             fits_all = all(self.line(line.name, chosen[None])[0] <= caps[line.name] * (1 + 1e-9) for line in lines)
-            if predicted < best_loss and (fits_all or step == 0):
-                best, best_loss = chosen, predicted if fits_all else np.inf
-            if step == _COUPLED_ROUNDS:
+            if fits_all and predicted < best_loss:
+                best, best_loss = chosen, predicted
+            if step == _COUPLED_ROUNDS + _PARITY_ROUNDS:
                 break
-            # Averaging with the previous table damps the two-cycle in which neighbours swap roles for ever.
-            previous = 0.5 * (previous + warp(self.surrogate.linearised(chosen))) if step else warp(
-                self.surrogate.linearised(chosen)
-            )
-            again = allocate(previous, *self._switch_costs(costs, budgets, lines, chosen))
+            if step < _COUPLED_ROUNDS:
+                linear = warp(self.surrogate.linearised(chosen))
+                # Averaging damps the two-cycle in which neighbours swap roles for ever.
+                damage = 0.5 * (damage + linear) if step else linear
+            else:
+                # With every other unit held, the neighbours' couplings are exact: a descent from the best so far.
+                chosen = best
+                damage = warp(self.surrogate.linearised(chosen))
+                held = parity == step % 2
+                kept = damage[rows[held], chosen[held]]
+                damage[held] = np.inf
+                damage[rows[held], chosen[held]] = kept
+            again = allocate(damage, self._switch_costs(costs, lines, chosen), budgets)
             if again is None:
                 break
             chosen = again
         return tuple(best.tolist())
 
-    def _switch_costs(self, costs: Floats, budgets: Floats, lines: list[Resource], policy: Ints) -> tuple[Floats, Floats]:
+    def _switch_costs(self, costs: Floats, lines: list[Resource], policy: Ints) -> Floats:
         """Costs with half a format change charged per differing neighbour, so that their sum counts each one once."""
         if not any(line.switch for line in lines):
-            return costs, budgets
+            return costs
         formats = self.tables.formats
         now = formats[np.arange(len(policy)), policy]
         changes = np.zeros(formats.shape)
         changes[1:] += 0.5 * (formats[1:] != now[:-1, None])
         changes[:-1] += 0.5 * (formats[:-1] != now[1:, None])
         priced = np.stack([cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)])
-        return priced, budgets
+        return priced

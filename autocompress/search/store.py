@@ -42,6 +42,10 @@ class Store:
     def get(self, key: str) -> Any:
         return self._values[key]
 
+    def count(self, prefix: str) -> int:
+        """How many keys begin with ``prefix``."""
+        return sum(key.startswith(prefix) for key in self._values)
+
     def put(self, key: str, value: Any) -> None:
         """Write one value; it is on the disk when this returns."""
         self._values[key] = value

@@ -20,6 +20,8 @@ _START = (0.15, 0.15, 0.1, 0.3, 0.1, 0.3, 0.1, 0.1)
 _SCALES = (0.03, 0.1, 0.3, 1.0)
 _MISFITS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _FLOOR = 0.05
+_CHOOSE_ON = 160
+_CHOOSE_AFTER = 1.15
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Surrogate:
         self._scales = list(_START)
         self._misfit = 0.03
         self._factor: tuple[Floats, bool] | None = None
+        self._chosen_at = 0
         self.center = 0.0
         self.fit = self._prior()
 
@@ -133,13 +136,13 @@ class Surrogate:
         self.losses = np.concatenate([self.losses, losses])
         self.spreads = np.concatenate([self.spreads, spreads])
 
-    def refit(self, *, choose_scales: bool = True) -> Fit:
-        """Posterior mean of the corrections; optionally choose the prior scales anew by marginal likelihood."""
+    def refit(self) -> Fit:
+        """Posterior mean of the corrections; prior scales are chosen anew whenever the trials grew by 15 %."""
         if self._rows is None or len(self.losses) < 3:
             return self.fit
         target = self.losses / self._rows.base - 1.0
         noise = (self.spreads / self._rows.base) ** 2
-        if choose_scales:
+        if len(target) >= _CHOOSE_AFTER * self._chosen_at:
             self._choose(target, noise)
         covariance = self._covariance(self._scales, self._misfit, target, noise)
         self._factor = cho_factor(covariance, lower=True)
@@ -162,6 +165,17 @@ class Surrogate:
         return float(-0.5 * white @ white - np.log(np.diag(lower)).sum() - 0.1 * pull)
 
     def _choose(self, target: Floats, noise: Floats) -> None:
+        """Coordinate search over the scales; on an even subset of at most 160 trials, since each step costs O(N^3)."""
+        rows = np.unique(np.linspace(0, len(target) - 1, min(len(target), _CHOOSE_ON)).astype(int))
+        self._chosen_at = len(target)
+        target, noise = target[rows], noise[rows]
+        kernels, self._kernels = self._kernels, [kernel[np.ix_(rows, rows)] for kernel in self._kernels]
+        try:
+            self._ascend(target, noise)
+        finally:
+            self._kernels = kernels
+
+    def _ascend(self, target: Floats, noise: Floats) -> None:
         best = self._evidence(self._scales, self._misfit, target, noise)
         for _ in range(2):
             for misfit in _MISFITS:
@@ -196,7 +210,9 @@ class Surrogate:
             error=np.nan,
             weights=tuple(weights),
         )
-        error = float(np.sqrt(np.mean(np.log(np.maximum(self.predict(self.policies, fit), self.tiny) / np.maximum(self.losses, self.tiny)) ** 2)))
+        recent = slice(-_CHOOSE_ON, None)
+        ratio = np.maximum(self.predict(self.policies[recent], fit), self.tiny) / np.maximum(self.losses[recent], self.tiny)
+        error = float(np.sqrt(np.mean(np.log(ratio) ** 2)))
         return Fit(**{**fit.__dict__, "error": error})
 
     def predict(self, policies: Ints, fit: Fit | None = None) -> Floats:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DAMPING = 0.01  # of the mean diagonal: keeps the inverse finite where calibration saw fewer rows than features
-ROUNDS = 48
+ROUNDS = 24  # on MiniLM, 12 to 1536 rounds end within 0.001 of the same cosine
 
 
 def damped(moment: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def damped(moment: Tensor) -> Tensor:
 def removal_order(weight: Tensor, moment: Tensor) -> Tensor:
     """Features in the order in which a greedy surgeon removes them: each prefix is the set to remove.
 
-    Each round removes 1/48 of the features, exactly one by one among the cheapest twice as many, and then downdates
+    Each round removes 1/24 of the features, exactly one by one among the cheapest twice as many, and then downdates
     the rest once. weight: (out_features, features); moment: (features, features). Returns (features,) indices.
     """
     weight, inverse = weight.double(), torch.cholesky_inverse(torch.linalg.cholesky(damped(moment)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,7 +70,10 @@ class Int8Linear(nn.Module):
         if self.scale.device.type != "cpu":
             raise TrialError(f"int8 linears run on the CPU only; this one is on {self.scale.device}.")
         zeros = torch.zeros(self.out_features, dtype=torch.int64)
-        values = torch._make_per_channel_quantized_tensor(self.weight, self.scale.double(), zeros, 0)
+        with warnings.catch_warnings():
+            # torch deprecates its quantized tensors; the packed kernels take nothing else yet.
+            warnings.filterwarnings("ignore", message=".*quantized tensor", category=UserWarning)
+            values = torch._make_per_channel_quantized_tensor(self.weight, self.scale.double(), zeros, 0)
         # Per token, the bias comes after the rows are scaled back.
         bias = None if self.bias is None or self.activations == TOKEN else self.bias.float()
         with _engine(kernel.engine):

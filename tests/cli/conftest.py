@@ -49,8 +49,14 @@ def cli(here: Path) -> Cli:
     def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
         command = [sys.executable, "-m", "autocompress.cli.main", *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=here, env=environment(**(env or {})), capture_output=True, text=True, timeout=PER_PROCESS, check=False
-        )  # fmt: skip
+            command,
+            cwd=here,
+            env=environment(**(env or {})),
+            capture_output=True,
+            text=True,
+            timeout=PER_PROCESS,
+            check=False,
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -77,3 +83,40 @@ def refused(cli: Cli, here: Path) -> Cli:
         return ran
 
     return run
+
+
+WORDS = "the a cat dog sat ran on mat fast slow red blue and of bird fish"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with a tokenizer as ``bert``, one of other sizes as ``other``; read only."""
+    import torch
+    import transformers as hf
+
+    root = tmp_path_factory.mktemp("cli-models")
+    torch.manual_seed(0)
+    for name, layers in (("bert", 2), ("other", 1)):
+        config = hf.BertConfig(
+            vocab_size=32,
+            hidden_size=64,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            intermediate_size=128,
+            max_position_embeddings=40,
+        )
+        hf.BertModel(config).save_pretrained(root / name)
+        vocabulary = root / name / "vocab.txt"
+        vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]))
+        hf.BertTokenizerFast(str(vocabulary)).save_pretrained(root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A csv file with a column ``text`` of 60 different rows."""
+    words = WORDS.split()
+    rows = [" ".join(words[(i * j + i + j) % len(words)] for j in range(3, 9)) + f" {'dog ' * i}" for i in range(60)]
+    file = tmp_path_factory.mktemp("cli-data") / "rows.csv"
+    file.write_text("text\n" + "\n".join(rows) + "\n")
+    return file

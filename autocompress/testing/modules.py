@@ -1,0 +1,67 @@
+"""Small real modules that hold one layer each: what a technique's answer is put into and run with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class One(nn.Module):
+    """A single linear or embedding, under the name of its kind."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.get_submodule(self.name)(x)
+        return answer
+
+
+class Ffn(nn.Module):
+    """``down(gelu(up(x)))``, or with a gate ``down(silu(gate(x)) * up(x))``."""
+
+    def __init__(self, hidden: int, width: int, *, gated: bool) -> None:
+        super().__init__()
+        self.gate = nn.Linear(hidden, width, bias=False) if gated else None
+        self.up = nn.Linear(hidden, width, bias=not gated)
+        self.down = nn.Linear(width, hidden, bias=not gated)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.gelu(self.up(x)) if self.gate is None else functional.silu(self.gate(x)) * self.up(x)
+        answer: Tensor = self.down(inner)
+        return answer
+
+
+class Attention(nn.Module):
+    """Softmax attention; ``heads / kv_heads`` query heads share each key-value head, in runs.
+
+    fused   a linear that yields q, k and v in one, or None for three linears.
+    """
+
+    def __init__(self, hidden: int, heads: int, kv_heads: int, head_dim: int, fused: nn.Module | None = None) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+        self.fused = fused
+        if fused is None:
+            self.q = nn.Linear(hidden, heads * head_dim)
+            self.k = nn.Linear(hidden, kv_heads * head_dim)
+            self.v = nn.Linear(hidden, kv_heads * head_dim)
+        self.out = nn.Linear(heads * head_dim, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (rows, tokens, hidden). Returns the same shape."""
+        inner, kv_inner = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        q, k, v = (
+            (self.q(x), self.k(x), self.v(x))
+            if self.fused is None
+            else self.fused(x).split([inner, kv_inner, kv_inner], -1)
+        )
+        q, k, v = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k, v))
+        repeat = self.heads // self.kv_heads
+        k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+        weights = torch.softmax(q @ k.transpose(-1, -2) / self.head_dim**0.5, -1)
+        answer: Tensor = self.out((weights @ v).transpose(1, 2).flatten(-2))
+        return answer
