@@ -40,7 +40,10 @@ class Probed:
 
 
 class Sensitivity:
-    """Scores and probes on one workbench. ``context`` names everything that the stored values depend on."""
+    """Scores and probes on one workbench. ``context`` names everything that the stored values depend on.
+
+    ``refused`` maps options that do not run in this model to the cause.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Sensitivity:
         self._suffix: Suffix | None = None
         self._reference: Any = None
         self._dense = 0.0
+        self.refused: dict[str, str] = {}
 
     @property
     def probe_share(self) -> float:
@@ -74,8 +78,8 @@ class Sensitivity:
                 model = self._bench.set(policy)
                 with torch.inference_mode():
                     error = self._recorded[owner].error(model.get_submodule(owner))
-            except TrialError:
-                return None
+            except Exception as failure:  # a stranger's module may raise anything: this option is not offered
+                return self._refused(policy, failure)
             finally:
                 self._bench.set(Policy())
             return error if error == error else None  # NaN is not equal to itself
@@ -98,14 +102,19 @@ class Sensitivity:
                         return call(model, batch)
 
                 score = self._evaluator.score(run, self._batches, self._reference).value
-            except TrialError:
-                return None
+            except Exception as error:  # as above
+                return self._refused(policy, error)
             finally:
                 self._bench.set(Policy())
             return max(0.0, self._dense - score)
 
         loss = self._memo(f"probe/{self._context}/{policy.digest()}", measure)
         return Probed(float("inf") if loss is None else float(loss), cheap)
+
+    def _refused(self, policy: Policy, error: Exception) -> None:
+        cause = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
+        for fqn, layer_policy in policy.layers.items():
+            self.refused.setdefault(f"{layer_policy.label()} on {fqn}", cause.splitlines()[0])
 
     def _prepare(self) -> None:
         """Dense outputs, once, when the first probe is not already known."""

@@ -42,6 +42,6 @@ def transplant_(model: nn.Module, changes: Changes, rename: Rename) -> None:
     edited = {rename(path): value for path, value in changes.attributes.items()}
     install(
         model,
-        {name: module for name, module in replaced.items() if name in modules},
+        {name: module for name, module in replaced.items() if name is not None and name in modules},
         {path: value for path, value in edited.items() if path and path.rpartition(".")[0] in modules},
     )

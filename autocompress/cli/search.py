@@ -85,8 +85,11 @@ def search(
 
 
 def _run(request: SearchRequest, shown: Display) -> SearchResult:
+    import optuna
+
     from autocompress.run.search import run_search
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it has a handler of its own on stderr
     try:
         return run_search(request, shown)
     except KeyboardInterrupt as stop:

@@ -25,6 +25,8 @@ def sweep_line(result: Result) -> str:
     if not {"sweep_hypervolume", "hypervolume"} <= found.keys():
         return ""
     swept, whole = found["sweep_hypervolume"], found["hypervolume"]
+    if whole <= 0:
+        return ""  # no policy within the budgets: there is no front to compare
     gain = f" ({whole / swept - 1:+.1%})" if swept > 0 else ""
     return f"sweep against search: hypervolume {swept:.4g} by the plain sweep, {whole:.4g} with the search{gain}"
 

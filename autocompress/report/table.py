@@ -32,12 +32,14 @@ def front_table(result: Result) -> Table:
     table.add_column("policy", overflow="fold")
     table.add_row("dense", *_dense(result.baseline, objectives), "dense", style="dim")
     shown = pick(result.front, result.policy)
+    if result.nearest is not None and not any(_same(trial.policy, result.policy) for trial in shown):
+        shown.append(result.nearest)
     for trial in shown:
         chosen = _same(trial.policy, result.policy)
         mark = ("kept" if result.kept else "nearest") if chosen else f"{trial.number}"
         table.add_row(mark, *_trial(trial, objectives), style="bold green" if chosen and result.kept else None)
-    left = len(result.front) - len(shown)
-    if left:
+    left = len(result.front) - ROWS
+    if left > 0:
         table.caption = f"{left} more in front.csv"
     return table
 

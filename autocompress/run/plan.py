@@ -39,9 +39,7 @@ def make_plan(setup: Setup, store: Store, context: str, latency: float, progress
     """Stages bind, cost and sensitivity; every table entry and probe is taken from the store where it is known."""
     progress(Event("bind", message="binding the search space"))
     binding = bind(setup.space, setup.layers, setup.registry, setup.target)
-    for reason, names in _by_reason(binding.dropped).items():
-        shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-        progress(Event("bind", message=f"not offered: {shown}: {reason}", note=True))
+    _tell(progress, "bind", "not offered", binding.dropped)
     progress(Event("bind", message="collecting input statistics"))
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
@@ -59,6 +57,7 @@ def make_plan(setup: Setup, store: Store, context: str, latency: float, progress
         context,
     )
     prices.measure_damage(sensitivity)
+    _tell(progress, "sensitivity", "does not run", sensitivity.refused)
     units = build_table(binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure)
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
@@ -110,8 +109,11 @@ def _limit(budget: Budget, dense: Dense, baseline: Mapping[str, float]) -> float
     return -limit if budget.objective.direction == MAXIMIZE else limit
 
 
-def _by_reason(dropped: Mapping[str, str]) -> dict[str, list[str]]:
+def _tell(progress: Progress, stage: str, what: str, reasons: Mapping[str, str]) -> None:
+    """One line a reason, with the first few names."""
     found: dict[str, list[str]] = {}
-    for name, reason in dropped.items():
+    for name, reason in reasons.items():
         found.setdefault(reason, []).append(name)
-    return found
+    for reason, names in found.items():
+        shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        progress(Event(stage, message=f"{what}: {shown}: {reason}", note=True))

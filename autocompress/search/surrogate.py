@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from autocompress.search.tables import Floats, Ints, Tables
 
 GROUPS = ("own", "technique", "within", "within_all", "pair", "pair_all", "pair_techniques", "curvature")
 _START = (0.15, 0.15, 0.1, 0.3, 0.1, 0.3, 0.1, 0.1)
 _SCALES = (0.03, 0.1, 0.3, 1.0)
-_MISFITS = (0.003, 0.01, 0.03, 0.1, 0.3)
+_MISFITS = (0.01, 0.03, 0.1, 0.3)
 _FLOOR = 0.05
 _CHOOSE_ON = 160
 _CHOOSE_AFTER = 1.15
@@ -159,7 +159,7 @@ class Surrogate:
 
     def _evidence(self, scales: list[float], misfit: float, target: Floats, noise: Floats) -> float:
         lower = np.linalg.cholesky(self._covariance(scales, misfit, target, noise))
-        white = np.linalg.solve(lower, target)
+        white = solve_triangular(lower, target, lower=True, check_finite=False)
         # A weak pull to the starting scales keeps a handful of trials from switching terms on or off.
         pull = sum((np.log(s / s0)) ** 2 for s, s0 in zip(scales, _START, strict=True))
         return float(-0.5 * white @ white - np.log(np.diag(lower)).sum() - 0.1 * pull)
@@ -177,13 +177,13 @@ class Surrogate:
 
     def _ascend(self, target: Floats, noise: Floats) -> None:
         best = self._evidence(self._scales, self._misfit, target, noise)
-        for _ in range(2):
-            for misfit in _MISFITS:
+        for _ in range(2 if self._chosen_at < 40 else 1):
+            for misfit in _beside(self._misfit, _MISFITS):
                 score = self._evidence(self._scales, misfit, target, noise)
                 if score > best:
                     best, self._misfit = score, misfit
             for g in range(len(GROUPS)):
-                for scale in _SCALES:
+                for scale in _beside(self._scales[g], _SCALES):
                     trial = [*self._scales[:g], scale, *self._scales[g + 1 :]]
                     score = self._evidence(trial, self._misfit, target, noise)
                     if score > best:
@@ -259,3 +259,10 @@ class Surrogate:
         effective[1:] += np.einsum("lot,lt->lo", self.root[1:], np.einsum("ls,lst->lt", roots[:-1], fit.bilinear))
         effective[:-1] += np.einsum("los,ls->lo", self.root[:-1], np.einsum("lst,lt->ls", fit.bilinear, roots[1:]))
         return np.asarray(np.where(self.tables.valid, effective, np.inf))
+
+
+def _beside(value: float, ladder: tuple[float, ...]) -> list[float]:
+    """The next rung below and above `value`."""
+    below = [rung for rung in ladder if rung < value * 0.99]
+    above = [rung for rung in ladder if rung > value * 1.01]
+    return [*below[-1:], *above[:1]]

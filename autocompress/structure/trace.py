@@ -7,6 +7,7 @@ functions give one channel at one position, attention gives one head's block.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,8 +53,14 @@ class Coupling:
 
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """Run the model on inputs by name; ``labels`` and ``group`` are for evaluators and are left out."""
-    return model(**inputs_of(inputs))
+    """Run the model on inputs by name; ``labels`` and ``group`` are for evaluators and are left out.
+
+    Without a key-value cache: a cache is changed by every call, so that no part could be replayed.
+    """
+    named = inputs_of(inputs)
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        return model(**named, use_cache=False)
+    return model(**named)
 
 
 def trace(model: nn.Module, example: Mapping[str, Tensor]) -> Trace:
@@ -98,6 +105,8 @@ def couplings(found: Trace, linear: str, channel: int) -> dict[str, Coupling]:
         return {}
     names = found.linears
     before = names[max(0, names.index(linear) - WINDOW) : names.index(linear)]
+    if not before:
+        return {}
     # The last position: under a causal mask it is the one that sees all the others.
     position = (0,) if x.ndim == 2 else (0, *(size - 1 for size in x.shape[1:-1]))
     element = x[(*position, channel)]

@@ -182,7 +182,9 @@ class TechniqueContract:
             return
         for params in self._options(case):
             answer = self._compress(case, params)
-            coarse = Replacement({role: _coarse(m) for role, m in answer.modules.items()}, answer.sizes, answer.kept)
+            rounded = {id(module): _coarse(module) for _, module in checks.distinct(answer)}
+            modules = {role: rounded[id(module)] for role, module in answer.modules.items()}
+            coarse = Replacement(modules, answer.sizes, answer.kept)
             assert checks.signature(coarse) == checks.signature(answer)
             output = case.run(coarse)
             assert checks.cosine(output, case.run(answer)) > 0.99, f"{params}: rounding its linears breaks it"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autocompress.domain import Domain, Value
 from autocompress.errors import TrialError
@@ -18,11 +18,21 @@ from autocompress_lowrank.ranks import offered_ranks, paying_rank
 from autocompress_lowrank.whitening import factors
 
 
+class LowRankLinear(nn.Sequential):
+    """Two thin linears in place of one: ``Linear(in, rank, no bias)``, then ``Linear(rank, out)``."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The first factor. Models that look at a linear's dtype or device before they call it find it here."""
+        first: Tensor = self[0].weight
+        return first
+
+
 class Svd(Technique):
     """Factorises a linear into two of a lower rank, by the singular values on the inputs that calibration saw.
 
     ``rank`` is the inner width; where an earlier stage left a smaller matrix it is lowered to the largest rank that
-    still pays. The result is ``Sequential(Linear(in, rank, no bias), Linear(rank, out))``, real on every target.
+    still pays. The result is a `LowRankLinear`, real on every target.
     """
 
     name: ClassVar[str] = "svd"
@@ -52,14 +62,14 @@ class Svd(Technique):
         if bias is not None:
             mean = seen.mean.to(weight.device).double()
             bias = (bias.double() + weight.double() @ mean - second @ (first @ mean)).to(bias.dtype)
-        pair = nn.Sequential(make_linear(first.to(weight.dtype), None), make_linear(second.to(weight.dtype), bias))
+        pair = LowRankLinear(make_linear(first.to(weight.dtype), None), make_linear(second.to(weight.dtype), bias))
         return Replacement({"linear": pair.eval()})
 
     def build(self, group: Group, params: Mapping[str, Value]) -> Replacement:
         linear = group.modules["linear"]
         weight, rank = weight_of(linear), _rank(params, linear)
         rows, columns = weight.shape
-        pair = nn.Sequential(
+        pair = LowRankLinear(
             empty_linear(columns, rank, bias=False, like=weight),
             empty_linear(rank, rows, bias=bias_of(linear) is not None, like=weight),
         )

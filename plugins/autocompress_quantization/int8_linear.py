@@ -60,6 +60,8 @@ class Int8Linear(nn.Module):
         return (result.mul_(peak) if self.bias is None else torch.addcmul(self.bias, result, peak)).to(x.dtype)
 
     def _product(self, inputs: Tensor) -> Tensor:
+        if inputs.ndim == 1:  # the kernel wants rows
+            return self._product(inputs[None])[0]
         result: Tensor = torch.ops.quantized.linear_dynamic(inputs, self._packed, self._reduce_range)
         return result
 

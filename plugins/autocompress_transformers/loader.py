@@ -32,7 +32,7 @@ def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel
     options: dict[str, Any] = {"use_safetensors": safetensors, "weights_only": True, "trust_remote_code": remote}
     model, notes = _load_model(folder, choice, options)
     tokenizer = load_tokenizer(folder, trust_remote_code=remote)
-    _settle(model, tokenizer)
+    _settle(model, tokenizer, choice.task)
     takes_text = model.main_input_name == "input_ids" and not has_two_towers(model)
     return LoadedModel(
         model=model,
@@ -81,13 +81,12 @@ def _check_complete(folder: Path, choice: Choice, missing: list[str]) -> None:
         )
 
 
-def _settle(model: Any, tokenizer: Any | None) -> None:
-    """No cache of keys and values in a single forward pass, and a padding token where batches need one."""
+def _settle(model: Any, tokenizer: Any | None, task: str) -> None:
+    """No cache of keys and values in a single pass; a padding token where a decoder looks for a row's last token."""
     config = model.config.get_text_config()
     if getattr(config, "use_cache", False):
         config.use_cache = False
-    if hasattr(config, "vocab_size") and getattr(config, "pad_token_id", None) is None:
-        known = [getattr(tokenizer, "pad_token_id", None), getattr(tokenizer, "eos_token_id", None)]
+    if task == "classification" and getattr(config, "pad_token_id", None) is None:
         end = getattr(config, "eos_token_id", None)
-        known += [end[0] if isinstance(end, list) else end, 0]
+        known = [getattr(tokenizer, "pad_token_id", None), end[0] if isinstance(end, list) else end, 0]
         config.pad_token_id = next(identity for identity in known if identity is not None)

@@ -87,6 +87,12 @@ def test_a_tokenizer_without_padding_is_given_one(models: Path, tmp_path: Path) 
     assert inputs["attention_mask"][1, -1] == 0
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+def test_a_single_pass_keeps_no_keys_and_values(models: Path, kind: str) -> None:
+    found = load(str(models / kind), None, Permissions())
+    assert found.model(**found.example(1, 8)).past_key_values is None
+
+
 def test_without_tokenizer_or_with_two_towers_there_is_no_encode(models: Path) -> None:
     assert load(str(models / "llama"), None, Permissions()).encode is None
     assert load(str(models / "clip"), None, Permissions()).encode is None

@@ -1,0 +1,15 @@
+"""Weight sharing by k-means codebooks, as a plugin of autocompress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autocompress.hookspecs import hookimpl
+from autocompress.technique import Technique
+
+
+@hookimpl
+def autocompress_techniques() -> Iterable[Technique]:
+    from autocompress_kmeans.technique import KmeansSharing
+
+    return [KmeansSharing()]
