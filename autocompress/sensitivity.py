@@ -7,6 +7,7 @@ scores of its part and technique, so that they predict the evaluator's loss.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from autocompress.layer import Layer
 from autocompress.policy import Policy
 from autocompress.structure import Recorded, Suffix, call
 
+logger = logging.getLogger(__name__)
 Memo = Callable[[str, Callable[[], Any]], Any]
 CAP = 2**30
 """Bytes of dense block outputs that are kept for the probes."""
@@ -79,7 +81,9 @@ class Sensitivity:
                 with torch.inference_mode():
                     error = self._recorded[owner].error(model.get_submodule(owner))
             except Exception as failure:  # a stranger's module may raise anything: this option is not offered
-                return self._refused(policy, failure)
+                self._refuse(policy, failure)
+                logger.debug("refused %s", policy.to_json(), exc_info=True)
+                return None
             finally:
                 self._bench.set(Policy())
             return error if error == error else None  # NaN is not equal to itself
@@ -103,7 +107,9 @@ class Sensitivity:
 
                 score = self._evaluator.score(run, self._batches, self._reference).value
             except Exception as error:  # as above
-                return self._refused(policy, error)
+                self._refuse(policy, error)
+                logger.debug("refused %s", policy.to_json(), exc_info=True)
+                return None
             finally:
                 self._bench.set(Policy())
             return max(0.0, self._dense - score)
@@ -111,7 +117,7 @@ class Sensitivity:
         loss = self._memo(f"probe/{self._context}/{policy.digest()}", measure)
         return Probed(float("inf") if loss is None else float(loss), cheap)
 
-    def _refused(self, policy: Policy, error: Exception) -> None:
+    def _refuse(self, policy: Policy, error: Exception) -> None:
         cause = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
         for fqn, layer_policy in policy.layers.items():
             self.refused.setdefault(f"{layer_policy.label()} on {fqn}", cause.splitlines()[0])

@@ -32,6 +32,10 @@ SECONDS = 6.0
 TIMEOUT = 600.0
 
 
+class SessionLostError(TrialError):
+    """The session crashed or hung: unlike an error that it reports, this may go better the next time."""
+
+
 @dataclass(frozen=True)
 class Session:
     """Raw figures of one session, in seconds and bytes.
@@ -76,7 +80,8 @@ def run_session(
     base     the dense module when it came from Python; sent over the pipe, never written to disk.
     dense    how to load the dense model (``source``, ``task``, ...); by default what the artifact's manifest says.
     inputs   by name; by default those saved in the artifact, or random ones of the target's batch and sequence.
-    Raises TrialError with the cause when the session crashes, hangs for ``timeout`` seconds, or cannot load.
+    Raises TrialError with the cause when something cannot be loaded or run, and its kind SessionLostError when the
+    session crashes or hangs for ``timeout`` seconds.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autocompress-") as scratch:
@@ -122,7 +127,9 @@ def _ask(request: dict[str, Any], payload: bytes, target: Target, timeout: float
         try:
             out, err = process.communicate(json.dumps(request).encode() + b"\n" + payload, timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise TrialError(f"the measuring session did not answer within {timeout:.0f} s and was ended.") from None
+            raise SessionLostError(
+                f"the measuring session did not answer within {timeout:.0f} s and was ended."
+            ) from None
         finally:
             _end(process)
     text = err.decode(errors="replace").strip()
@@ -140,7 +147,7 @@ def _answer(out: bytes, code: int, err: str) -> dict[str, Any]:
         return answer
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     last = err.splitlines()[-1] if err else "it said nothing"
-    raise TrialError(f"the measuring session {how}: {last}")
+    raise SessionLostError(f"the measuring session {how}: {last}")
 
 
 def _environment(target: Target) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.artifact.child import SECONDS, TIMEOUT, Session, run_session
+from autocompress.artifact.child import SECONDS, TIMEOUT, Session, SessionLostError, run_session
 from autocompress.artifact.manifest import Manifest, read_manifest, size
 from autocompress.errors import TrialError
 from autocompress.measure.interval import interval, ratio
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Sessions done, sessions at most, and a line for the user."""
 
-MOST_FAILURES = 2
+MOST_LOST = 2
 MEASURED = ("latency", "memory", "size")
 """Objectives that need nothing but the artifact; quality needs data and belongs to the caller."""
 
@@ -35,7 +35,7 @@ class BenchReport:
     measurements   ``latency``, ``latency.p95``, ``memory``, ``size`` of the artifact; with the dense model beside it
                    ``dense.latency`` and ``ratio.latency``; with a session of its own ``dense.memory``.
     verdicts       one a budget on latency, memory or size.   state: ``kept``, ``missed`` or ``undecided``.
-    causes         of sessions that failed.   notes: lines for the user.
+    causes         of sessions that crashed or hung, and were repeated.   notes: lines for the user.
     """
 
     folder: Path
@@ -82,7 +82,8 @@ def bench(
     sessions      at least this many; more while a budget is undecided, up to ``most``.
     target        by default the one that it was searched for.
     dense_memory  also measure the dense model alone (done anyway when a relative memory budget needs it).
-    Raises ArtifactError when it is none, TrialError with the cause when `MOST_FAILURES` sessions failed.
+    Raises ArtifactError when it is none; TrialError with the cause when it cannot be loaded or run, or when
+    `MOST_LOST` sessions crashed or hung.
     """
     path = Path(folder)
     manifest = read_manifest(path)
@@ -111,7 +112,7 @@ def bench(
 
 @dataclass
 class _Run:
-    """Runs sessions; a failing one is recorded and tried again, until too many have failed."""
+    """Runs sessions; one that crashes or hangs is recorded and tried again, until too many have."""
 
     path: Path
     manifest: Manifest
@@ -130,9 +131,9 @@ class _Run:
             try:
                 dense = self.manifest.record if folder is None else None
                 found = run_session(folder, seed=seed, dense=dense, inputs=inputs, **self.options)
-            except TrialError as error:
+            except SessionLostError as error:
                 self.causes.append(str(error))
-                if len(self.causes) >= MOST_FAILURES:
+                if len(self.causes) >= MOST_LOST:
                     raise TrialError(f"{str(self.path)!r} cannot be measured: {error}") from error
                 continue
             self.done += folder is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from autocompress.objective import BUILTIN, parse_budgets
 from autocompress.run.request import DEMO, SearchRequest
 from autocompress.settings import FILE, Settings, read_settings
 from autocompress.units import parse_seconds
@@ -33,7 +34,15 @@ def search_request(given: Mapping[str, Any], folder: Path | None = None) -> tupl
         values["seconds"] = parse_seconds(values.pop("time"))
     if "out" in values:
         values["out"] = Path(values["out"])
+    _check_budgets(values.get("budgets", ()))
     return SearchRequest(**values), notice
+
+
+def _check_budgets(texts: Sequence[str]) -> None:
+    """Refuse a bad budget at once, before anything heavy is imported; names that plugins may know are left to them."""
+    names = {text.partition("=")[0].strip().partition(".")[0] for text in texts if "=" in text}
+    if names <= {objective.name for objective in BUILTIN}:
+        parse_budgets(texts)
 
 
 def run_folder(request: SearchRequest) -> Path | None:

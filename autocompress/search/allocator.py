@@ -13,6 +13,7 @@ from autocompress.search.tables import Floats, Ints
 _PASSES = 6
 _BISECTIONS = 18
 _FILLS = 400
+_NEAR = 0.25
 
 
 def allocate(damage: Floats, costs: Floats, caps: Floats) -> Ints | None:
@@ -20,19 +21,26 @@ def allocate(damage: Floats, costs: Floats, caps: Floats) -> Ints | None:
 
     damage (L, O), costs (R, L, O), caps (R,); padded entries are infinite in `damage`.
     """
+    return solve(damage, costs, caps)[0]
+
+
+def solve(
+    damage: Floats, costs: Floats, caps: Floats, start: Floats | None = None
+) -> tuple[Ints | None, Floats | None]:
+    """`allocate`, and the log multipliers (R,) it ended with: the `start` of a similar problem's solve."""
     n_resources, n_units, n_options = costs.shape
     cells = np.arange(n_units) * n_options
     flat = np.where(np.isfinite(costs), costs, 0.0).reshape(n_resources, -1)
     if n_resources == 0:
-        return np.asarray(damage.argmin(axis=1), dtype=np.int64)
+        return np.asarray(damage.argmin(axis=1), dtype=np.int64), None
     # Multipliers in units of "all damage per all of this cap" keep the brackets the same for every problem.
     finite = np.isfinite(damage)
     scale = float(np.where(finite, damage, 0.0).max(axis=1).sum()) or 1.0
     units = np.maximum(np.abs(caps), 1e-12 * np.abs(flat).max(axis=1) + 1e-300)
     weights = flat / units[:, None] * scale
     targets = caps / units * scale
-    logs = np.full(n_resources, -np.inf)
-    chosen = _solve(damage, weights, logs)
+    logs = np.full(n_resources, -np.inf) if start is None else start.copy()
+    chosen = _relaxed(damage, weights, logs)
     best: Ints | None = None
     for _ in range(_PASSES):
         used = weights[:, cells + chosen].sum(axis=1)
@@ -51,12 +59,12 @@ def allocate(damage: Floats, costs: Floats, caps: Floats) -> Ints | None:
         chosen = repaired if repaired is not None else chosen
         if repaired is None:
             if best is None:
-                return None
+                return None, None
             chosen = best
-    return _fill(damage, weights, targets, chosen, cells)
+    return _fill(damage, weights, targets, chosen, cells), logs
 
 
-def _solve(damage: Floats, weights: Floats, logs: Floats) -> Ints:
+def _relaxed(damage: Floats, weights: Floats, logs: Floats) -> Ints:
     penalised = damage
     active = np.exp(logs)
     if np.any(active > 0):
@@ -77,7 +85,7 @@ def _bisect(damage: Floats, weights: Floats, logs: Floats, r: int, target: float
     low, high = -23.0, 12.0
     result = np.asarray((base + np.exp(high) * weight).argmin(axis=1), dtype=np.int64)
     if np.isfinite(logs[r]):
-        near = (logs[r] - 0.5, logs[r] + 0.5)
+        near = (logs[r] - _NEAR, logs[r] + _NEAR)
         inner = np.asarray((base + np.exp(near[1]) * weight).argmin(axis=1), dtype=np.int64)
         if weights[r, cells + inner].sum() <= target:
             high, result = near[1], inner

@@ -32,6 +32,7 @@ _FORGET = 0.05
 _ROUND = 4
 _SETTLED = 0.005
 _MOVES = 256
+_HOPEFUL = 24
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class _Run:
         self.stopped_because = ""
         self.step, self.resolves = 0, sum(trial.stage == "resolve" for trial in self.trials)
         self.credit: dict[str, float] = {}
+        self._front_at = -1
+        self._front: list[Trial] = []
+        self._points: tuple[Floats, Floats] = (np.zeros((0, len(problem.objectives))), np.zeros(len(problem.objectives)))
 
     def go(self) -> None:
         for policy, values, stage in self.pending:
@@ -113,6 +117,7 @@ class _Run:
                 self._evaluate(self.ledger.ask_for(values), policy, stage)
         if "sweep" in self.stages:
             self._sweep()
+        self._front_at = -1
         self.space.anchor([trial for trial in self.trials if trial.stage == "sweep"] or self.trials)
         best, settled = 0.0, 0
         while not self._over():
@@ -139,7 +144,11 @@ class _Run:
         for stage, every in _LEAST.items():
             if stage in known and self.step % every == every - 1:
                 return stage
-        return max(known, key=lambda stage: self.credit.get(stage, _HOPE[stage]))
+        best = max(known, key=lambda stage: self.credit.get(stage, _HOPE[stage]))
+        # Gains are noisy: solving the refitted tables again stays the default until another stage does twice as well.
+        if "resolve" in known and self.credit.get(best, _HOPE[best]) < 2.0 * self.credit.get("resolve", _HOPE["resolve"]):
+            return "resolve"
+        return best
 
     def _over(self) -> bool:
         if len(self.trials) >= self.stop.trials:
@@ -192,16 +201,20 @@ class _Run:
             return False
         chosen, policy = options[int(self._gains(as_array([p for _, p in options])).argmax())]
         self.ledger.discard([trial for trial in asked if trial is not chosen])
-        self._evaluate(chosen, policy, "tpe")
+        settled = self.model.solve(self.knobs.fractions(chosen.params), self.knobs, chosen.params)
+        self._evaluate(chosen, policy if settled is None or settled in self.seen else settled, "tpe")
         return True
 
     def _propose_local(self) -> bool:
-        front = self.space.front(self.trials) or [trial for trial in self.trials if not trial.failed]
+        self._known()
+        front = self._front or [trial for trial in self.trials if not trial.failed]
         if not front:
             return False
         moves = local_moves([trial.assignment for trial in front], self.model, _MOVES, self.rng)
-        order = np.argsort(-self._gains(moves), kind="stable")
-        for index in order:
+        order = np.argsort(-self._gains(moves), kind="stable")[:_HOPEFUL]
+        moves = moves[order]
+        # Among the best by mean, the one that could be best: moves are where the surrogate learns what it does not know.
+        for index in np.argsort(-self._gains(moves, optimism=1.0), kind="stable"):
             policy = tuple(moves[index].tolist())
             if policy not in self.seen:
                 base = self._nearest(front, moves[index])
@@ -217,18 +230,30 @@ class _Run:
         """A local move is told to the sampler under the knobs of the policy it started from."""
         return dict(self.ledger.study.get_trials(deepcopy=False)[trial.number].params)
 
-    def _gains(self, policies: Ints) -> Floats:
-        """Predicted hypervolume added by each policy (C, L); policies predicted beyond a limit rank last."""
+    def _gains(self, policies: Ints, optimism: float = 0.0) -> Floats:
+        """Predicted hypervolume added by each policy (C, L), the loss lowered by `optimism` standard deviations.
+
+        Policies predicted beyond a limit rank last.
+        """
         values = self.model.predict(policies)
-        points = self.space.points(values)
-        front = self.space.front(self.trials)
-        ideal = self.space.ideal(self.trials)
-        known = self.space.of(front) if front else np.zeros((0, len(ideal)))
-        gains = Improvement(known, self.space.reference, ideal).gain(points)
+        if optimism and LOSS in values:
+            values[LOSS] = values[LOSS] * np.exp(-optimism * self.model.surrogate.uncertainty(policies))
+        known, ideal = self._known()
+        gains = Improvement(known, self.space.reference, ideal).gain(self.space.points(values))
         for limit in self.problem.limits:
             excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
             gains = gains - np.maximum(0.0, excess)
         return np.asarray(gains)
+
+    def _known(self) -> tuple[Floats, Floats]:
+        """Points of the front (N, D) and the ideal (D,); computed once per trial."""
+        if self._front_at != len(self.trials):
+            front = self.space.front(self.trials)
+            self._front = front
+            self._front_at = len(self.trials)
+            ideal = self.space.ideal(self.trials)
+            self._points = (self.space.of(front) if front else np.zeros((0, len(ideal))), ideal)
+        return self._points
 
     def _refit(self) -> None:
         done = [trial for trial in self.trials if not trial.failed]
@@ -262,8 +287,7 @@ class _Run:
             return
         gain = 0.0
         if trial.feasible:
-            front, ideal = self.space.front(self.trials), self.space.ideal(self.trials)
-            known = self.space.of(front) if front else np.zeros((0, len(ideal)))
+            known, ideal = self._known()
             box = float(np.prod(np.maximum(self.space.reference - ideal, 1e-12)))
             gain = float(Improvement(known, self.space.reference, ideal).gain(self.space.of([trial]))[0]) / box
         before = self.credit.get(trial.stage, _HOPE.get(trial.stage, 0.0))

@@ -58,8 +58,9 @@ class Knobs:
                 weights[tables.techniques.index(name)] = np.exp(values[f"weight:{name}"])
             total = tables.parts.sum(axis=2)
             bent = bent * np.where(total > 0, (tables.parts @ weights) / np.where(total > 0, total, 1.0), 1.0)
-        level = float(bent.max()) or 1.0
-        bent = level * (bent / level) ** values["temper"]
+        level = float(np.abs(bent).max()) or 1.0
+        # A coupling that cancels error can make a linearised damage negative; it keeps its sign.
+        bent = level * np.sign(bent) * (np.abs(bent) / level) ** values["temper"]
         if self.groups:
             group = np.minimum((tables.depth * self.groups).astype(int), self.groups - 1)
             logs = np.array([values[f"depth:{i}"] for i in range(self.groups)])

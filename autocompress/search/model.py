@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autocompress.search import resources as fits
-from autocompress.search.allocator import allocate
+from autocompress.search.allocator import solve as allocate
 from autocompress.search.knobs import Knobs
 from autocompress.search.problem import LOSS, Assignment, Problem, Resource
 from autocompress.search.surrogate import Surrogate
@@ -109,9 +109,11 @@ class Model:
             low, high = self.reach(name)
             caps[name] = low + fraction * (high - low)
         for name in self.capped:
-            limit = self.problem.limit(name)
-            if name not in caps and limit is not None:
-                caps[name] = self.safe(name, limit)
+            if name not in caps and self.problem.limit(name) is not None:
+                caps[name] = self.reach(name)[1]
+        # Room for rounding: the extreme policies lie exactly on their caps. A limit that no policy keeps is a cap at
+        # the least that can be reached, so that the nearest policy is found.
+        caps = {name: cap + 1e-9 * abs(cap) for name, cap in caps.items()}
         return self._solve_caps(caps, knobs, values, coupled)
 
     def _solve_caps(
@@ -124,7 +126,7 @@ class Model:
         budgets = np.array([(caps[line.name] - line.intercept) / (line.slope or 1.0) for line in lines])
         warp = (lambda unary: knobs.warp(unary, self.tables, values)) if knobs and values else (lambda unary: unary)
         damage = warp(self.surrogate.fit.unary)
-        chosen = allocate(damage, costs, budgets)
+        chosen, prices = allocate(damage, costs, budgets)
         if chosen is None:
             return None
         fit = self.surrogate.fit
@@ -152,7 +154,7 @@ class Model:
                 kept = damage[rows[held], chosen[held]]
                 damage[held] = np.inf
                 damage[rows[held], chosen[held]] = kept
-            again = allocate(damage, self._switch_costs(costs, lines, chosen), budgets)
+            again, prices = allocate(damage, self._switch_costs(costs, lines, chosen), budgets, prices)
             if again is None:
                 break
             chosen = again

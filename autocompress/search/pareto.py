@@ -12,6 +12,12 @@ def non_dominated(points: Floats) -> Bools:
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
     order = np.lexsort(points.T[::-1])
+    if points.shape[1] == 2:
+        second = points[order, 1]
+        best_before = np.concatenate(([np.inf], np.minimum.accumulate(second)[:-1]))
+        plane = np.zeros(len(points), dtype=bool)
+        plane[order[second < best_before]] = True
+        return plane
     kept: list[int] = []
     mask = np.zeros(len(points), dtype=bool)
     front = np.empty_like(points)

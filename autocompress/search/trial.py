@@ -27,7 +27,7 @@ class Trial:
 
     @property
     def feasible(self) -> bool:
-        return self.cause is None and all(value <= 0 for value in self.constraints.values())
+        return self.cause is None and max(self.constraints.values(), default=0.0) <= 0.0
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ class LowRankLinear(nn.Sequential):
     @property
     def weight(self) -> Tensor:
         """The first factor. Models that look at a linear's dtype or device before they call it find it here."""
-        first: Tensor = self[0].weight
-        return first
+        weight = self[0].weight
+        assert isinstance(weight, Tensor)
+        return weight
 
 
 class Svd(Technique):

@@ -29,9 +29,14 @@ def locate(source: str, permissions: Permissions) -> Path:
         )
     code = ("*.py",) if permissions.trust_remote_code else ()
     folder = _snapshot(source, (*_FILES, *code))
-    if permissions.allow_pickle and not any(folder.glob("*.safetensors")):
-        folder = _snapshot(source, (*_FILES, *code, *PICKLES))
-    return folder
+    if any(found for pattern in ("*.safetensors", *PICKLES) for found in folder.glob(pattern)):
+        return folder
+    if not permissions.allow_pickle:
+        raise ModelError(
+            f"{source!r} has no safetensors on the hub: its weights may be pickle, and unpickling can run any code; "
+            "give --allow-pickle if you trust its origin, or name another model."
+        )
+    return _snapshot(source, (*_FILES, *code, *PICKLES))
 
 
 def _snapshot(source: str, patterns: tuple[str, ...]) -> Path:

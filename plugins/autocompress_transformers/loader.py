@@ -83,9 +83,10 @@ def _check_complete(folder: Path, choice: Choice, missing: list[str]) -> None:
 
 def _settle(model: Any, tokenizer: Any | None, task: str) -> None:
     """No cache of keys and values in a single pass; a padding token where a decoder looks for a row's last token."""
+    for module in model.modules():  # a decoder may have its own copy of the config
+        if getattr(getattr(module, "config", None), "use_cache", False):
+            module.config.use_cache = False
     config = model.config.get_text_config()
-    if getattr(config, "use_cache", False):
-        config.use_cache = False
     if task == "classification" and getattr(config, "pad_token_id", None) is None:
         end = getattr(config, "eos_token_id", None)
         known = [getattr(tokenizer, "pad_token_id", None), end[0] if isinstance(end, list) else end, 0]

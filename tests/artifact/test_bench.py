@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import Made
 from torch import nn
 
-from autocompress.artifact import Record, Session, bench, run_session
+from autocompress.artifact import Record, Session, bench, read_manifest, run_session
 from autocompress.artifact.manifest import MANIFEST
 from autocompress.errors import ArtifactError, TrialError
 from autocompress.objective import parse_budgets
-from tests.artifact.conftest import Made
 
 
 class Hanging(nn.Module):
@@ -42,9 +42,9 @@ def test_bench_from_the_folder_alone(make: Callable[..., Made], tmp_path: Path) 
     lines: list[str] = []
     budgets = parse_budgets(["latency=10s", "latency.p95=10s", "memory=100%", "size=90%", "quality=0.5"])
     report = bench(
-        made.folder, sessions=2, most=2, seconds=0.3, budgets=budgets, progress=lambda *said: lines.append(said[2])
+        made.folder, sessions=1, most=1, seconds=0.3, budgets=budgets, progress=lambda *said: lines.append(said[2])
     )
-    assert [session.seconds > 0 for session in report.sessions] == [True, True]
+    assert report.sessions[0].seconds > 0
     assert {verdict.budget.name for verdict in report.verdicts} == {"latency", "latency.p95", "memory", "size"}
     assert next(v for v in report.verdicts if v.budget.name == "size").kept
     assert next(v for v in report.verdicts if v.budget.name == "latency").kept
@@ -58,7 +58,7 @@ def test_bench_from_the_folder_alone(make: Callable[..., Made], tmp_path: Path) 
 
 def test_a_module_from_python_goes_over_the_pipe(make: Callable[..., Made]) -> None:
     made = make("plain")
-    target = _target(made)
+    target = read_manifest(made.folder).target
     beside = run_session(made.folder, target=target, base=made.dense, seconds=0.1)
     assert beside.latency
     assert len(beside.dense_latency) == len(beside.latency)
@@ -70,7 +70,7 @@ def test_a_module_from_python_goes_over_the_pipe(make: Callable[..., Made]) -> N
 
 @pytest.mark.parametrize(
     ("module", "cause", "timeout"),
-    [(Hanging, r"did not answer within 8 s", 8.0), (Dying, r"was ended by SIGABRT", 60.0)],
+    [(Hanging, r"did not answer within 6 s", 6.0), (Dying, r"was ended by SIGABRT", 60.0)],
 )
 def test_sessions_that_hang_or_crash_have_a_cause(
     module: type[nn.Module], cause: str, timeout: float, make: Callable[..., Made]
@@ -78,7 +78,7 @@ def test_sessions_that_hang_or_crash_have_a_cause(
     made = make("plain")
     started = time.monotonic()
     with pytest.raises(TrialError, match=cause):
-        run_session(None, target=_target(made), base=module(), inputs=made.inputs, timeout=timeout)
+        run_session(None, target=read_manifest(made.folder).target, base=module(), inputs=made.inputs, timeout=timeout)
     assert time.monotonic() - started < timeout + 10
 
 
@@ -96,9 +96,3 @@ def test_without_a_source_the_artifact_is_timed_alone(make: Callable[..., Made])
     assert "timed alone" in report.notes[0]
     assert "ratio.latency" not in report.measurements
     assert report.verdicts[0].kept
-
-
-def _target(made: Made):  # noqa: ANN202
-    from autocompress.artifact import read_manifest
-
-    return read_manifest(made.folder).target

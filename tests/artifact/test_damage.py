@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_models import Made
 
 from autocompress.artifact import annotate, load, read_manifest
 from autocompress.artifact.manifest import MANIFEST, Manifest, inside, write_manifest
 from autocompress.errors import ArtifactError
 from autocompress.plugins import Registry
-from tests.artifact.conftest import Made
 
 
 def refuse(folder: Path, expected: str, **options: object) -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
+from tiny_models import MODELS, Made, Plain, run
 
 from autocompress.artifact import load
 from autocompress.artifact.manifest import WEIGHTS
 from autocompress.errors import ArtifactError
-from tests.artifact.conftest import MODELS, Made, Plain, run
 
 FRESH = """
 import sys

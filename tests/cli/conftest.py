@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 PER_PROCESS = 120.0
 """Seconds after which a command that should refuse at once has failed."""
 
@@ -28,10 +28,35 @@ class Ran:
 Cli = Callable[..., Ran]
 
 
-def environment(**more: str) -> dict[str, str]:
+def settled(**more: str) -> dict[str, str]:
     """This environment with one thread, no hub, and no colours."""
     fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"}
     return {**os.environ, **fixed, **more}
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment of every command."""
+    return settled()
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> Callable[..., Ran]:
+    """``run_cli(folder, "search", "--budget", "20ms")`` runs the command in a folder."""
+
+    def run(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "autocompress.cli.main", *map(str, arguments)],
+            cwd=folder,
+            env=settled(**(env or {})),
+            capture_output=True,
+            text=True,
+            timeout=PER_PROCESS,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.fixture
@@ -43,23 +68,9 @@ def here(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cli(here: Path) -> Cli:
+def cli(here: Path, run_cli: Callable[..., Ran]) -> Cli:
     """``cli("search", "--budget", "20ms")`` runs the command in ``here``."""
-
-    def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
-        command = [sys.executable, "-m", "autocompress.cli.main", *map(str, arguments)]
-        done = subprocess.run(
-            command,
-            cwd=here,
-            env=environment(**(env or {})),
-            capture_output=True,
-            text=True,
-            timeout=PER_PROCESS,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return partial(run_cli, here)
 
 
 @pytest.fixture
@@ -120,3 +131,19 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("cli-data") / "rows.csv"
     file.write_text("text\n" + "\n".join(rows) + "\n")
     return file
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """``stranger(source)`` installs a plugin module of a distribution ``stranger``; gives the environment to see it."""
+
+    def install(source: str) -> dict[str, str]:
+        site = tmp_path / "site"
+        information = site / "stranger-1.0.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+        (information / "entry_points.txt").write_text("[autocompress]\nstranger = stranger_plugin\n")
+        (site / "stranger_plugin.py").write_text(source)
+        return {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    return install

@@ -147,6 +147,6 @@ def test_an_output_of_apply_that_cannot_be_written_is_refused(
     refused("apply", "policy.json", *model, "-o", "file/out", says=("file/out",))
 
 
-def test_a_folder_that_is_no_artifact_is_refused(refused: Any, here: Path, models: Path) -> None:
+def test_a_folder_that_is_no_artifact_is_refused(refused: Any, models: Path) -> None:
     refused("bench", models / "bert", says=("is not an autocompress artifact", "best/"))
     refused("bench", "nowhere", says=("'nowhere'", "no such folder"))

@@ -41,7 +41,7 @@ NAMES = {
     "batch": (["--batch", "0"], ("batch is 0", "at least 1")),
     "threads": (["--threads", "-1"], ("threads is -1", "at least 1")),
     "trials": (["--trials", "many"], ("--trials", "integer", "--help")),
-    "time": (["--time", "5 lightyears"], ("5 lightyears", "such as 90s or 10m")),
+    "time": (["--time", "5 lightyears"], ("'5 lightyears'", "90s or 10m")),
     "an option": (["--bugdet", "1s"], ("No such option: --bugdet", "--budget", "--help")),
 }
 

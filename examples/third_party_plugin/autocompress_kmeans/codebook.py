@@ -29,7 +29,7 @@ def codebook(weight: Tensor, importance: Tensor, bits: int) -> tuple[Tensor, Ten
         edges = moved
         values = _centres(edges, total, moment, values)
     values = values.float().sort().values
-    indices = torch.bucketize(weight.float(), _borders(values))
+    indices = torch.bucketize(weight.float().contiguous(), _borders(values))
     return values, indices
 
 

@@ -1,0 +1,78 @@
+"""Plugins of strangers that break: the line names the distribution and what to do; faults are told as ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HOOK = "from autocompress import hookimpl\n"
+FAILS = "import there_is_no_such_module\n"
+MISSPELT = HOOK + "@hookimpl\ndef autocompress_technqiues():\n    return []\n"
+WRONG_ARGUMENT = HOOK + "@hookimpl\ndef autocompress_load_model(source, taks):\n    return None\n"
+TAKEN = (
+    HOOK + "from pathlib import Path\n"
+    "@hookimpl\ndef autocompress_search_spaces():\n    return [Path('somewhere/quantize.toml')]\n"
+)
+BROKEN_LOADER = HOOK + "@hookimpl(tryfirst=True)\ndef autocompress_load_model(source):\n    return {}[source]\n"
+FINISHED = HOOK + "@hookimpl\ndef autocompress_trial_finished(trial):\n    raise RuntimeError('[red]boom')\n"
+
+
+def test_a_plugin_that_fails_to_import(refused: Any, stranger: Any) -> None:
+    env = stranger(FAILS)
+    says = ("plugin 'stranger'", "there_is_no_such_module", "pip uninstall stranger")
+    refused("plugins", says=says, env=env)
+    refused("search", "-b", "75%", says=says, env=env)
+
+
+def test_a_plugin_that_misspells_a_hook(refused: Any, stranger: Any) -> None:
+    says = ("'stranger'", "autocompress_technqiues", "Did you mean 'autocompress_techniques'?")
+    refused("plugins", says=says, env=stranger(MISSPELT))
+
+
+def test_a_plugin_that_misspells_an_argument(refused: Any, stranger: Any) -> None:
+    refused("plugins", says=("'stranger'", "taks"), env=stranger(WRONG_ARGUMENT))
+
+
+def test_a_plugin_that_takes_a_name_that_is_taken(refused: Any, stranger: Any) -> None:
+    says = ("'quantize'", "'autocompress'", "'stranger'", "uninstall one of them")
+    refused("plugins", says=says, env=stranger(TAKEN))
+
+
+def test_doctor_shows_the_machine_and_the_plugin_that_fails(cli: Any, stranger: Any) -> None:
+    ran = cli("doctor", "--json", env=stranger(FAILS))
+    assert ran.code == 2
+    found = json.loads(ran.stdout)
+    assert found["threads"] >= 1
+    assert "there_is_no_such_module" in found["plugins that fail"][0]
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_fault_is_one_line_and_a_log(cli: Any, stranger: Any) -> None:
+    env = stranger(BROKEN_LOADER)
+    ran = cli("search", "some-model", "-b", "75%", env=env)
+    assert ran.code == 1
+    assert "Traceback" not in ran.stderr
+    line = next(line for line in ran.stderr.splitlines() if line.startswith("error: "))
+    assert "fault of autocompress, not yours (KeyError: 'some-model')" in line
+    log = Path(line.rpartition(" ")[2])
+    try:
+        assert "Traceback" in log.read_text()
+        assert "stranger_plugin.py" in log.read_text()
+    finally:
+        log.unlink()
+    shown = cli("search", "some-model", "-b", "75%", env={**env, "AUTOCOMPRESS_DEBUG": "1"})
+    assert shown.code == 1
+    assert "Traceback" in shown.stderr
+    assert "error: this is a fault of autocompress (KeyError: 'some-model')." in shown.stderr
+
+
+def test_a_fault_during_a_run_is_logged_in_its_folder(
+    cli: Any, here: Path, stranger: Any, models: Path, texts: Path
+) -> None:
+    options = ("--data", texts, "--sequence", 16, "--threads", 1, "--trials", 2, "--space", "prune", "-o", "run")
+    ran = cli("search", models / "bert", "-b", "300%", *options, env=stranger(FINISHED))
+    assert ran.code == 1, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "(RuntimeError: [red]boom); the traceback is in run/error.log" in ran.stderr
+    assert "stranger_plugin.py" in (here / "run" / "error.log").read_text()
