@@ -45,13 +45,13 @@ check: install  ## ruff, mypy, import floors
 bench: bench-search bench-verdict bench-real  ## all benchmarks
 
 bench-search: install  ## the search engine on a problem whose true front is known
-	$(BIN)/python -m tests.benchmarks.search
+	$(BIN)/python -m tests.benchmarks.bench_search
 
 bench-verdict: install  ## how often the verdict is right, on a noisy machine too
-	$(BIN)/python -m tests.benchmarks.verdict
+	$(BIN)/python -m tests.benchmarks.bench_verdict
 
 bench-real: install  ## the demo model under several budgets
-	$(BIN)/python -m tests.benchmarks.real
+	$(BIN)/python -m tests.benchmarks.bench_real
 
 clean:  ## drop the .venv and caches; run folders stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

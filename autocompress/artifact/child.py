@@ -78,7 +78,8 @@ def run_session(
 
     folder   the artifact; None measures the dense model alone.
     base     the dense module when it came from Python; sent over the pipe, never written to disk.
-    dense    how to load the dense model (``source``, ``task``, ...); by default what the artifact's manifest says.
+    dense    how to load the dense model (``source``, ``task``, permissions); by default what the artifact's manifest
+             says, without its permissions for pickles and remote code.
     inputs   by name; by default those saved in the artifact, or random ones of the target's batch and sequence.
     Raises TrialError with the cause when something cannot be loaded or run, and its kind SessionLostError when the
     session crashes or hangs for ``timeout`` seconds.

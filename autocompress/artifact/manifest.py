@@ -83,13 +83,16 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``autocompress.json`` whole or not at all."""
+    """Write ``autocompress.json`` whole or not at all. Raises ArtifactError when the folder is not writable."""
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(_render(manifest.to_json()))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / MANIFEST)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(_render(manifest.to_json()))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / MANIFEST)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {str(folder / MANIFEST)!r}: {error.strerror or error}.") from error
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -56,11 +56,13 @@ class Artifact:
     def program(self) -> Program:
         return self.registry.runtime(self.manifest.runtime).load(self.model, self.path)
 
-    def example(self) -> dict[str, Tensor] | None:
-        """The inputs that were saved with it, at the target's batch and sequence, or None."""
-        from autocompress.artifact.tensors import read_tensors
+    def example(self, target: Target | None = None) -> dict[str, Tensor] | None:
+        """The inputs that were saved with it, at the batch and sequence of a target (its own), or None."""
+        from autocompress.artifact.tensors import fit_inputs, read_tensors
 
-        return read_tensors(self.path / names.EXAMPLE) if names.EXAMPLE in self.manifest.files else None
+        if names.EXAMPLE not in self.manifest.files:
+            return None
+        return fit_inputs(read_tensors(self.path / names.EXAMPLE), self.target, target or self.target)
 
     def __call__(self, inputs: Mapping[str, Tensor] | None = None, /, **named: Tensor) -> Any:
         """Run the program on inputs by name, given as one mapping or as keywords."""

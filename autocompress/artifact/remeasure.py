@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact.child import SECONDS, TIMEOUT, Session, SessionLostError, run_session
-from autocompress.artifact.manifest import Manifest, read_manifest, size
+from autocompress.artifact.manifest import Manifest, Record, read_manifest, size
 from autocompress.errors import TrialError
 from autocompress.measure.interval import interval, ratio
 from autocompress.measure.machine import fingerprint
@@ -75,12 +75,14 @@ def bench(
     timeout: float = TIMEOUT,
     seed: int = 0,
     dense_memory: bool = False,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> BenchReport:
     """Measure an artifact in fresh processes, interleaved with its dense model, and judge the budgets.
 
     sessions      at least this many; more while a budget is undecided, up to ``most``.
     target        by default the one that it was searched for.
+    trust         load the dense model with the permissions in the manifest (pickles, remote code): for your own only.
     dense_memory  also measure the dense model alone (done anyway when a relative memory budget needs it).
     Raises ArtifactError when it is none; TrialError with the cause when it cannot be loaded or run, or when
     `MOST_LOST` sessions crashed or hung.
@@ -90,7 +92,7 @@ def bench(
     target = target or manifest.target
     judged = [budget for budget in budgets if budget.objective.name in MEASURED]
     options: dict[str, Any] = {"target": target, "base": base, "seconds": seconds, "timeout": timeout}
-    run = _Run(path, manifest, inputs, options, progress or _silent, max(most, sessions))
+    run = _Run(path, manifest, inputs, options, progress or _silent, max(most, sessions), trust)
     dense = None
     if dense_memory or any(budget.relative and budget.objective.name == "memory" for budget in judged):
         dense = run.session(None, seed)
@@ -120,6 +122,7 @@ class _Run:
     options: Mapping[str, Any]
     progress: Progress
     most: int
+    trust: bool
     causes: list[str] = field(default_factory=list)
     done: int = 0
 
@@ -129,7 +132,7 @@ class _Run:
         while True:
             self.progress(self.done, self.most, f"measuring {what} in a fresh process")
             try:
-                dense = self.manifest.record if folder is None else None
+                dense = self._origin() if folder is None or self.trust else None
                 found = run_session(folder, seed=seed, dense=dense, inputs=inputs, **self.options)
             except SessionLostError as error:
                 self.causes.append(str(error))
@@ -139,14 +142,18 @@ class _Run:
             self.done += folder is not None
             return found
 
+    def _origin(self) -> Record:
+        record = self.manifest.record
+        return record if self.trust else replace(record, trust_remote_code=False, allow_pickle=False)
+
     def _saved_inputs(self) -> Mapping[str, Tensor] | None:
         """The dense model alone runs on what the artifact runs on."""
         from autocompress.artifact.manifest import EXAMPLE
-        from autocompress.artifact.tensors import read_tensors
+        from autocompress.artifact.tensors import fit_inputs, read_tensors
 
-        target, saved = self.options["target"], self.manifest.target
-        fits = (target.batch, target.sequence) == (saved.batch, saved.sequence)
-        return read_tensors(self.path / EXAMPLE) if fits and EXAMPLE in self.manifest.files else None
+        if EXAMPLE not in self.manifest.files:
+            return None
+        return fit_inputs(read_tensors(self.path / EXAMPLE), self.manifest.target, self.options["target"])
 
 
 def _judge(budget: Budget, done: Sequence[Session], dense: Session | None, path: Path, manifest: Manifest) -> Verdict:
@@ -195,6 +202,8 @@ def _measurements(done: Sequence[Session], dense: Session | None, weights: int) 
 
 def _notes(manifest: Manifest, target: Target, done: Sequence[Session]) -> list[str]:
     notes = []
+    if (target.batch, target.sequence) != (manifest.target.batch, manifest.target.sequence):
+        notes.append(f"at batch {target.batch}, sequence {target.sequence}: its own inputs, repeated or cut")
     here, there = fingerprint(target.device), manifest.target.fingerprint
     for name in ("gpu", "cpu"):
         if there.get(name) and here.get(name) != there[name]:

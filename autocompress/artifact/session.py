@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -82,7 +83,8 @@ class _Process:
         self.manifest = None if self.folder is None else read_manifest(self.folder)
         self.origin = Record(**request["dense"]) if request["dense"] else None
         if self.origin is None and self.manifest is not None:
-            self.origin = self.manifest.record
+            # An artifact may come from a stranger: only the caller can permit pickles or code from a repository.
+            self.origin = replace(self.manifest.record, trust_remote_code=False, allow_pickle=False)
         self.base: nn.Module | None = None
         self.inputs: dict[str, Tensor] | None = None
 
@@ -197,19 +199,14 @@ class _Process:
 
         if self.inputs is None and self.request["inputs"]:
             self.inputs = self._on_device(read_tensors(Path(self.request["inputs"])))
-        if self.inputs is None and artifact is not None and self._fits(artifact.target):
-            example = artifact.example()
+        if self.inputs is None and artifact is not None:
+            example = artifact.example(self.target)
             self.inputs = None if example is None else self._on_device(example)
         if self.inputs is None and self.base is None and self.knows_dense:
             self._load_dense()
         if self.inputs is None:
-            raise ModelError(
-                "no inputs to measure with: the artifact has none for this batch and sequence; give inputs=..."
-            )
+            raise ModelError("no inputs to measure with: the artifact has none of its own; give them as inputs=...")
         return self.inputs
-
-    def _fits(self, target: Target) -> bool:
-        return (target.batch, target.sequence) == (self.target.batch, self.target.sequence)
 
     def _on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.target.device) for name, tensor in inputs.items()}

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress.errors import ArtifactError
+from autocompress.target import Target
 
 
 def split_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -58,6 +59,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {error}") from error
 
 
+def fit_inputs(inputs: Mapping[str, Tensor], saved: Target, wanted: Target) -> dict[str, Tensor]:
+    """Inputs of one target at another's batch and sequence, rows and tokens repeated or cut: for timing, not scoring."""
+    fitted = {}
+    for name, tensor in inputs.items():
+        fitted[name] = _repeat(tensor, 0, wanted.batch)
+        if tensor.ndim > 1 and tensor.shape[1] == saved.sequence:
+            fitted[name] = _repeat(fitted[name], 1, wanted.sequence)
+    return fitted
+
+
 def alias_(model: nn.Module, aliases: Mapping[str, str]) -> None:
     """Let names share one tensor again, in place: alias to the name that holds the tensor."""
     for name, owner in aliases.items():
@@ -101,6 +112,11 @@ def complain(missing: Iterable[str], unexpected: Iterable[str]) -> None:
                 f"the artifact {what} tensor {names[0]!r}{more}: it was saved from another model, or by a technique "
                 "of another version; install the versions in its autocompress.json."
             )
+
+
+def _repeat(tensor: Tensor, dimension: int, size: int) -> Tensor:
+    index = torch.arange(size) % tensor.shape[dimension]
+    return tensor.index_select(dimension, index)
 
 
 def _place(name: str, tensor: Tensor) -> tuple[object, ...]:

@@ -43,12 +43,11 @@ def bench(
     budgets = parse_budgets(budget) if budget else ()
     with stdout_reserved(as_json), display(quiet=quiet) as shown:
         from autocompress.artifact import bench as measure
-        from autocompress.artifact import read_manifest
+        from autocompress.artifact.manifest import read_manifest, verify
 
-        recorded = {
-            name: Measurement.from_json(dict(found))
-            for name, found in read_manifest(folder).record.measurements.items()
-        }
+        manifest = read_manifest(folder)
+        verify(folder, manifest)  # a damaged file is told here, not by the first process that cannot load it
+        recorded = {name: Measurement.from_json(dict(found)) for name, found in manifest.record.measurements.items()}
         report = measure(
             folder,
             sessions=sessions,

@@ -23,13 +23,14 @@ Sessions = Sequence[Sequence[float]]
 class Confidence:
     """How sure an interval is.
 
-    level   of each bound on its own (one-sided); the two-sided interval is sure at ``2 * level - 1``.
+    level   of each bound on its own (one-sided); the two-sided interval is sure at ``2 * level - 1``. Above the usual
+            0.95, because a search confirms several candidates, and the first that passes is taken.
     floor   the least session-to-session sd that is believed, as a fraction: two or three sessions that happen to
             agree are no proof of a machine without bias. Halved for ratios within a session, which share the bias.
     prior   how many sessions' worth of trust the floor gets in the estimate of the spread.
     """
 
-    level: float = 0.95
+    level: float = 0.97
     floor: float = 0.01
     prior: float = 1.0
 

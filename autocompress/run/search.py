@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from autocompress.errors import RunError
 from autocompress.measurement import Measurement
 from autocompress.objective import BUILTIN, MAXIMIZE, Objective
@@ -90,6 +92,7 @@ def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -
     )
     read = _Reader(setup, plan, dense, trials)
     teller = _Teller(request, read, progress, setup, store.count(f"trial/{context}/"))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by our own events
     with clock.stage("search"):
         factory = setup.registry.samplers[request.sampler]
         outcome = search(

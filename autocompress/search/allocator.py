@@ -12,7 +12,7 @@ from autocompress.search.tables import Floats, Ints
 
 _PASSES = 6
 _BISECTIONS = 18
-_FILLS = 400
+_FILLS = 4000
 _NEAR = 0.25
 
 
@@ -27,7 +27,7 @@ def allocate(damage: Floats, costs: Floats, caps: Floats) -> Ints | None:
 def solve(
     damage: Floats, costs: Floats, caps: Floats, start: Floats | None = None
 ) -> tuple[Ints | None, Floats | None]:
-    """`allocate`, and the log multipliers (R,) it ended with: the `start` of a similar problem's solve."""
+    """`allocate`, and the log multipliers (R,), in damage per cost, that it ended with: the `start` of a similar problem's solve."""
     n_resources, n_units, n_options = costs.shape
     cells = np.arange(n_units) * n_options
     flat = np.where(np.isfinite(costs), costs, 0.0).reshape(n_resources, -1)
@@ -39,7 +39,8 @@ def solve(
     units = np.maximum(np.abs(caps), 1e-12 * np.abs(flat).max(axis=1) + 1e-300)
     weights = flat / units[:, None] * scale
     targets = caps / units * scale
-    logs = np.full(n_resources, -np.inf) if start is None else start.copy()
+    unit_logs = np.log(scale) - np.log(units)
+    logs = np.full(n_resources, -np.inf) if start is None else start - unit_logs
     chosen = _relaxed(damage, weights, logs)
     best: Ints | None = None
     for _ in range(_PASSES):
@@ -61,7 +62,7 @@ def solve(
             if best is None:
                 return None, None
             chosen = best
-    return _fill(damage, weights, targets, chosen, cells), logs
+    return _fill(damage, weights, targets, chosen, cells), logs + unit_logs
 
 
 def _relaxed(damage: Floats, weights: Floats, logs: Floats) -> Ints:
@@ -137,7 +138,8 @@ def _fill(damage: Floats, weights: Floats, targets: Floats, chosen: Ints, cells:
     slack = targets - weights[:, cells + chosen].sum(axis=1)
     relief = damage[rows, chosen][:, None] - damage
     extra = table - weights[:, cells + chosen][:, :, None]
-    for _ in range(_FILLS):
+    # One fill is worth about one unit's step: the more units, the less it matters and the more it costs.
+    for _ in range(max(8, _FILLS // max(1, len(chosen)))):
         share = (extra / np.maximum(slack, 1e-12)[:, None, None]).max(axis=0)
         rate = np.where((relief > 0) & (share <= 1.0), relief / np.maximum(share, 1e-3), 0.0)
         index = int(rate.argmax())

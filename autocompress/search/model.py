@@ -102,8 +102,8 @@ class Model:
     def solve(
         self, fractions: Sequence[float], knobs: Knobs | None = None, values: Mapping[str, float] | None = None,
         *, coupled: bool = True,
-    ) -> Assignment | None:
-        """Policy of least predicted loss with every swept resource at its fraction of the reach; None if none fits."""
+    ) -> Assignment:
+        """Policy of least predicted loss with every swept resource at its fraction of the reach, or the nearest to it."""
         caps: dict[str, float] = {}
         for name, fraction in zip(self.swept, fractions, strict=True):
             low, high = self.reach(name)
@@ -114,7 +114,21 @@ class Model:
         # Room for rounding: the extreme policies lie exactly on their caps. A limit that no policy keeps is a cap at
         # the least that can be reached, so that the nearest policy is found.
         caps = {name: cap + 1e-9 * abs(cap) for name, cap in caps.items()}
-        return self._solve_caps(caps, knobs, values, coupled)
+        promised = {name: cap for name, cap in caps.items() if self.problem.limit(name) is not None}
+        # Two resources may pull apart (a kernel that is small but slow): then only what is promised is kept, and if
+        # the promises contradict each other, the policy that is nearest to all of them.
+        for kept in (caps, promised):
+            policy = self._solve_caps(kept, knobs, values, coupled)
+            if policy is not None:
+                return policy
+        return self._nearest(promised)
+
+    def _nearest(self, caps: Mapping[str, float]) -> Assignment:
+        """The options of least total cost, each resource in units of its cap."""
+        total = np.where(self.tables.valid, 0.0, np.inf)
+        for name, cap in caps.items():
+            total = total + np.nan_to_num(self.tables.costs[self.tables.resources.index(name)], posinf=0.0) / cap
+        return tuple(total.argmin(axis=1).tolist())
 
     def _solve_caps(
         self, caps: Mapping[str, float], knobs: Knobs | None, values: Mapping[str, float] | None, coupled: bool
@@ -130,10 +144,13 @@ class Model:
         if chosen is None:
             return None
         fit = self.surrogate.fit
-        matters = bool(np.any(fit.pair) or np.any(fit.bilinear)) or any(line.switch for line in lines)
+        matters = self.tables.n_units > 1 and bool(
+            np.any(fit.pair) or np.any(fit.bilinear) or any(line.switch for line in lines)
+        )
         if not coupled or not matters:
             return tuple(chosen.tolist())
         best, best_loss = chosen, np.inf
+        idle = 0
         rows, parity = np.arange(len(chosen)), np.arange(len(chosen)) % 2
         for step in range(_COUPLED_ROUNDS + _PARITY_ROUNDS + 1):
             predicted = float(self.surrogate.predict(chosen[None])[0])
@@ -146,28 +163,36 @@ class Model:
                 linear = warp(self.surrogate.linearised(chosen))
                 # Averaging damps the two-cycle in which neighbours swap roles for ever.
                 damage = 0.5 * (damage + linear) if step else linear
-            else:
-                # With every other unit held, the neighbours' couplings are exact: a descent from the best so far.
-                chosen = best
-                damage = warp(self.surrogate.linearised(chosen))
-                held = parity == step % 2
-                kept = damage[rows[held], chosen[held]]
-                damage[held] = np.inf
-                damage[rows[held], chosen[held]] = kept
-            again, prices = allocate(damage, self._switch_costs(costs, lines, chosen), budgets, prices)
+                again, prices = allocate(damage, self._switch_costs(costs, lines, chosen, 0.5), budgets, prices)
+                if again is None:
+                    break
+                chosen = again
+                continue
+            # With every other unit held, the neighbours' couplings are exact: a descent from the best so far.
+            free = parity == step % 2
+            linear = warp(self.surrogate.linearised(best))[free]
+            left = budgets - costs[:, rows[~free], best[~free]].sum(axis=1)
+            again, prices = allocate(linear, self._switch_costs(costs, lines, best, 1.0)[:, free], left, prices)
             if again is None:
                 break
-            chosen = again
+            chosen = best.copy()
+            chosen[free] = again
+            idle = idle + 1 if np.array_equal(chosen, best) else 0
+            if idle == 2:
+                break
         return tuple(best.tolist())
 
-    def _switch_costs(self, costs: Floats, lines: list[Resource], policy: Ints) -> Floats:
-        """Costs with half a format change charged per differing neighbour, so that their sum counts each one once."""
+    def _switch_costs(self, costs: Floats, lines: list[Resource], policy: Ints, share: float) -> Floats:
+        """Costs with `share` of a format change charged per neighbour in another format.
+
+        Half of it when all units may move, so that the sum counts each change once; all of it when neighbours are held.
+        """
         if not any(line.switch for line in lines):
             return costs
         formats = self.tables.formats
         now = formats[np.arange(len(policy)), policy]
         changes = np.zeros(formats.shape)
-        changes[1:] += 0.5 * (formats[1:] != now[:-1, None])
-        changes[:-1] += 0.5 * (formats[:-1] != now[1:, None])
+        changes[1:] += share * (formats[1:] != now[:-1, None])
+        changes[:-1] += share * (formats[:-1] != now[1:, None])
         priced = np.stack([cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)])
         return priced

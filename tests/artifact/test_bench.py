@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,10 @@ def test_what_cannot_be_loaded_says_so(make: Callable[..., Made], tmp_path: Path
 
 
 def test_without_a_source_the_artifact_is_timed_alone(make: Callable[..., Made]) -> None:
-    report = bench(make("bert").folder, sessions=1, most=1, seconds=0.1, budgets=parse_budgets(["10s"]))
-    assert "timed alone" in report.notes[0]
+    folder = make("bert").folder
+    wider = replace(read_manifest(folder).target, batch=3, sequence=20)
+    report = bench(folder, sessions=1, most=1, seconds=0.1, budgets=parse_budgets(["10s"]), target=wider)
+    assert "batch 3, sequence 20" in report.notes[0]
+    assert "timed alone" in report.notes[1]
     assert "ratio.latency" not in report.measurements
     assert report.verdicts[0].kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_a_tensor_too_many_or_too_few_is_an_error(make: Callable[..., Made], mon
     save_file({**state, name: tensor, "more": tensor.clone()}, made.folder / WEIGHTS, metadata={"format": "pt"})
     with pytest.raises(ArtifactError, match="unexpected tensor 'more'"):
         load(made.folder)
+
+
+def test_example_inputs_fit_another_shape(make: Callable[..., Made]) -> None:
+    artifact = load(make("t5").folder)
+    assert all(torch.equal(tensor, artifact.example()[name]) for name, tensor in make("t5").inputs.items())
+    wide = artifact.example(replace(artifact.target, batch=5, sequence=3))
+    assert {name: tuple(tensor.shape) for name, tensor in wide.items()} == dict.fromkeys(wide, (5, 3))
+    assert artifact(wide)[0].shape[:2] == (5, 3)
 
 
 @pytest.mark.cuda

@@ -59,7 +59,9 @@ def nsga2(truth: Synthetic, problem: Problem, seed: int, trials: int) -> list[As
 
 def layer_tpe(truth: Synthetic, problem: Problem, seed: int, trials: int) -> list[Assignment]:
     """Optuna's multivariate TPE, three parameters per layer."""
-    return _optuna(truth, problem, optuna.samplers.TPESampler(multivariate=True, constant_liar=False, seed=seed), trials)
+    return _optuna(
+        truth, problem, optuna.samplers.TPESampler(multivariate=True, constant_liar=False, seed=seed), trials
+    )
 
 
 def level_switch(truth: Synthetic, problem: Problem, seed: int, trials: int) -> list[Assignment]:

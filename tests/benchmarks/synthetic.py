@@ -156,7 +156,8 @@ def build(kind: str, layers: int, seed: int) -> Synthetic:
         # Means differ by technique pair and problem; single couplings scatter around them and may cancel errors.
         techniques=(
             np.clip(rng.choice([-0.25, 0.5, 2.0], size=(3, 3)) + 0.6 * rng.normal(size=(steps, 3, 3)), -0.5, 4.0)
-            if strong else np.zeros((steps, 3, 3))
+            if strong
+            else np.zeros((steps, 3, 3))
         ),
         gain=np.where(rng.random(steps) < 0.4, rng.uniform(2.0, 5.0, size=steps), 0.0) if strong else np.zeros(steps),
         knee=typical[:-1] if layers > 1 else np.zeros(0),
@@ -171,7 +172,8 @@ def build(kind: str, layers: int, seed: int) -> Synthetic:
 def single_option(technique: int) -> list[int]:
     """Options that use `technique` alone, mildest first."""
     return [
-        j for j, (b, p, r) in enumerate(GRID)
+        j
+        for j, (b, p, r) in enumerate(GRID)
         if (b > 0, p > 0, r > 0) == (technique == 0, technique == 1, technique == 2)
     ]
 

@@ -15,7 +15,24 @@ TAKEN = (
     "@hookimpl\ndef autocompress_search_spaces():\n    return [Path('somewhere/quantize.toml')]\n"
 )
 BROKEN_LOADER = HOOK + "@hookimpl(tryfirst=True)\ndef autocompress_load_model(source):\n    return {}[source]\n"
-FINISHED = HOOK + "@hookimpl\ndef autocompress_trial_finished(trial):\n    raise RuntimeError('[red]boom')\n"
+BROKEN_EVALUATOR = (
+    HOOK
+    + """
+from autocompress import Evaluator, Score
+
+class Boom(Evaluator):
+    name = "boom"
+    metric = "boom"
+    def reference(self, run, batches):
+        raise RuntimeError("[red]boom")
+    def score(self, run, batches, reference):
+        return Score(1.0)
+
+@hookimpl
+def autocompress_evaluators():
+    return [Boom()]
+"""
+)
 
 
 def test_a_plugin_that_fails_to_import(refused: Any, stranger: Any) -> None:
@@ -70,8 +87,8 @@ def test_a_fault_is_one_line_and_a_log(cli: Any, stranger: Any) -> None:
 def test_a_fault_during_a_run_is_logged_in_its_folder(
     cli: Any, here: Path, stranger: Any, models: Path, texts: Path
 ) -> None:
-    options = ("--data", texts, "--sequence", 16, "--threads", 1, "--trials", 2, "--space", "prune", "-o", "run")
-    ran = cli("search", models / "bert", "-b", "300%", *options, env=stranger(FINISHED))
+    options = ("--data", texts, "--sequence", 16, "--threads", 1, "--evaluator", "boom", "-o", "run")
+    ran = cli("search", models / "bert", "-b", "300%", *options, env=stranger(BROKEN_EVALUATOR))
     assert ran.code == 1, ran.stderr
     assert "Traceback" not in ran.stderr
     assert "(RuntimeError: [red]boom); the traceback is in run/error.log" in ran.stderr

@@ -79,7 +79,7 @@ def test_more_sessions_of_the_dense_model_narrow_an_absolute_figure() -> None:
 
 
 def test_p95_has_its_own_verdict() -> None:
-    tail = [[0.010] * 18 + [0.030, 0.031]] * 3
+    tail = [[0.010] * 16 + [0.030] * 4] * 3
     assert judge_sessions(TWENTY, tail, tail).kept
     assert judge_sessions(parse_budget("latency.p95=20ms"), tail, tail).state == "missed"
 

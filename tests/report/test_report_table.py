@@ -10,7 +10,7 @@ from rich.console import Console
 from autocompress.measurement import Measurement
 from autocompress.policy import LayerPolicy, Policy, Step
 from autocompress.report.bench import agreement_line, bench_table
-from autocompress.report.summary import accuracy_line, nearest_lines, sweep_line, held_out_line, verified_line
+from autocompress.report.summary import accuracy_line, held_out_line, nearest_lines, sweep_line, verified_line
 from autocompress.report.table import front_table, interval, pick
 from autocompress.run.result import SearchResult
 from autocompress.trial import Trial

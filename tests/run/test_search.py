@@ -80,7 +80,7 @@ def test_a_budget_that_cannot_be_kept_names_the_nearest(tmp_path: Path) -> None:
 def test_kill_in_every_stage_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     known: dict[str, str] = {}
-    for stage, after in (("baseline", 1), ("cost", 3), ("sensitivity", 9), ("search", 4), ("verify", 3)):
+    for stage, after in (("baseline", 0), ("cost", 3), ("sensitivity", 9), ("search", 4), ("verify", 3)):
         done = _run(out, stage, str(after))
         assert done.returncode == -9, f"not killed in {stage}: {done.stderr}"
         now = _measurements(out)
@@ -96,7 +96,7 @@ def test_kill_in_every_stage_loses_nothing(tmp_path: Path) -> None:
 
 
 def _run(out: Path, *kill: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(out), "1000%", *kill]
+    command = [sys.executable, str(SCRIPT), str(out), "size=80%", *kill]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
