@@ -1,6 +1,6 @@
 """Linear layers whatever their class: `torch.nn.Linear`, and Transformers' transposed `Conv1D`.
 
-Techniques read a weight with `weight_of` and answer with `linear_like`, so that they need not know which it was.
+Techniques read a weight with `weight_of` and answer with `make_linear`, so that they need not know which it was.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def fit_inputs(inputs: Mapping[str, Tensor], saved: Target, wanted: Target) -> dict[str, Tensor]:
-    """Inputs of one target at another's batch and sequence, rows and tokens repeated or cut: for timing, not scoring."""
+    """Inputs of one target at another's batch and sequence, rows and tokens repeated or cut (for timing only)."""
     fitted = {}
     for name, tensor in inputs.items():
         fitted[name] = _repeat(tensor, 0, wanted.batch)

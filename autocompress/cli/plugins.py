@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,7 @@ def describe(registry: Registry) -> dict[str, list[dict[str, Any]]]:
     techniques = [
         {
             "name": name,
+            "about": _first_line(technique),
             "stage": technique.stage.name.lower(),
             "kinds": list(technique.kinds),
             "calibration": "needed" if technique.needs_calibration else "not needed",
@@ -63,7 +65,12 @@ def describe(registry: Registry) -> dict[str, list[dict[str, Any]]]:
         for name, technique in registry.techniques.items()
     ]
     runtimes = [
-        {"name": name, "unavailable": missing(runtime.requires), "from": registry.origin[f"runtimes:{name}"]}
+        {
+            "name": name,
+            "about": _first_line(runtime),
+            "unavailable": missing(runtime.requires),
+            "from": registry.origin[f"runtimes:{name}"],
+        }
         for name, runtime in registry.runtimes.items()
     ]
     evaluators = [
@@ -92,6 +99,11 @@ def describe(registry: Registry) -> dict[str, list[dict[str, Any]]]:
             for name, path in registry.search_spaces.items()
         ],
     }
+
+
+def _first_line(plugin: object) -> str:
+    """What a plugin says of itself."""
+    return (inspect.getdoc(type(plugin)) or "").partition("\n")[0]
 
 
 def _print(console: Console, kind: str, rows: list[dict[str, Any]]) -> None:

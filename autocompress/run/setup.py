@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autocompress.artifact.writer import is_transformers
 from autocompress.data import Splits, batches, encode_texts, python_topics, read_texts, splits_of_tensors
 from autocompress.errors import DataError, ModelError, TrialError, UsageError
 from autocompress.evaluator import Batch, Evaluator, Run, Score
@@ -152,8 +153,8 @@ def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
 
 
 def base_of(setup: Setup) -> nn.Module | None:
-    """What loading an artifact needs: the dense module itself, for one that came from Python; else nothing."""
-    return None if setup.loaded.source else setup.model
+    """What loading an artifact needs: the dense module itself, unless Transformers knows how to build its class."""
+    return None if setup.loaded.source and is_transformers(setup.model) else setup.model
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

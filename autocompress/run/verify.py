@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from autocompress.artifact import Artifact, Record, Session, load, run_session, save
+from autocompress.artifact import Artifact, Session, annotate, load, run_session, save
 from autocompress.compress import apply_policy
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
@@ -83,7 +83,12 @@ def verify(
         if overall(verdicts) == "kept":
             progress(Event("verify", message="scoring the test split"))
             test = scores.test(artifact.program, trial.policy)
-            _record(setup, plan, folder, trial.policy, verdicts, measured, test)
+            annotate(
+                artifact.path,
+                budgets=tuple(verdict.to_json() for verdict in verdicts),
+                measurements={name: measurement.to_json() for name, measurement in measured.items()},
+                quality=dict(test),
+            )
             best = load(folder.publish(artifact.path), base=base_of(setup), device=setup.target.device)
             return Verified(best, trial.policy, None, verdicts, measured, test)
     shutil.rmtree(folder.candidates, ignore_errors=True)
@@ -155,47 +160,26 @@ def _worth_trying(trial: Trial, judged: Sequence[tuple[Trial, tuple[Verdict, ...
 
 def _saved(setup: Setup, plan: Plan, folder: RunFolder, policy: Policy) -> Artifact:
     """The candidate on disk, compressed afresh from the dense weights, and loaded again."""
-    path = _save(setup, plan, folder, policy, origin(setup))
-    return load(path, base=base_of(setup), device=setup.target.device)
-
-
-def _save(setup: Setup, plan: Plan, folder: RunFolder, policy: Policy, record: Record) -> Path:
     model = apply_policy(setup.model, policy, setup.layers, setup.registry, plan.statistics)
-    return save(
+    path = save(
         folder.candidates / policy.digest(),
         model,
         policy,
         setup.layers,
         target=setup.target,
         registry=setup.registry,
-        record=record,
+        record=origin(setup),
         program=setup.names.runtime.lower(model, policy, setup.example),
         processor=setup.loaded.processor,
         example=setup.example,
     )
-
-
-def _record(
-    setup: Setup,
-    plan: Plan,
-    folder: RunFolder,
-    policy: Policy,
-    verdicts: Sequence[Verdict],
-    measured: Mapping[str, Measurement],
-    test: Mapping[str, float],
-) -> None:
-    """Write the verified figures into the artifact's manifest: it is saved again, whole."""
-    record = replace(
-        origin(setup),
-        budgets=tuple(verdict.to_json() for verdict in verdicts),
-        measurements={name: measurement.to_json() for name, measurement in measured.items()},
-        quality=dict(test),
-    )
-    _save(setup, plan, folder, policy, record)
+    return load(path, base=base_of(setup), device=setup.target.device)
 
 
 def _session(setup: Setup, folder: Path, number: int) -> dict[str, Any]:
-    session = run_session(folder, target=setup.target, seed=setup.request.seed + number, base=base_of(setup))
+    session = run_session(
+        folder, target=setup.target, seed=setup.request.seed + number, base=base_of(setup), dense=origin(setup)
+    )
     return session.to_json()
 
 

@@ -5,6 +5,16 @@ from autocompress.search.problem import Assignment, Evaluate, Limit, Option, Out
 from autocompress.search.trial import Refit, SearchOutcome, Trial
 
 __all__ = [
-    "Assignment", "Evaluate", "Limit", "Option", "Outcome", "Problem", "Refit", "Resource", "SearchOutcome", "Trial",
-    "Unit", "search",
+    "Assignment",
+    "Evaluate",
+    "Limit",
+    "Option",
+    "Outcome",
+    "Problem",
+    "Refit",
+    "Resource",
+    "SearchOutcome",
+    "Trial",
+    "Unit",
+    "search",
 ]

@@ -51,7 +51,7 @@ def solve(
         for r in range(n_resources):
             before = logs[r]
             logs[r], chosen = _bisect(damage, weights, logs, r, targets[r], cells)
-            moved |= not (before == logs[r] or abs(before - logs[r]) < 1e-3)
+            moved |= not (before == logs[r] or abs(before - logs[r]) < 5e-3)
         if not moved:
             break
     used = weights[:, cells + chosen].sum(axis=1)

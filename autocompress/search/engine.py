@@ -74,7 +74,9 @@ def search(
     """
     factory = tpe if isinstance(sampler, str) else sampler
     study = optuna.create_study(
-        storage=storage, study_name=study_name, load_if_exists=True,
+        storage=storage,
+        study_name=study_name,
+        load_if_exists=True,
         directions=["minimize"] * len(problem.objectives),
     )
     run = _Run(problem, evaluate, study, Stop(trials, seconds, patience), on_trial, stages)
@@ -88,8 +90,13 @@ class _Run:
     """State of one call of `search`."""
 
     def __init__(
-        self, problem: Problem, evaluate: Evaluate, study: optuna.Study, stop: Stop,
-        on_trial: Callable[[Trial], None] | None, stages: frozenset[str],
+        self,
+        problem: Problem,
+        evaluate: Evaluate,
+        study: optuna.Study,
+        stop: Stop,
+        on_trial: Callable[[Trial], None] | None,
+        stages: frozenset[str],
     ) -> None:
         self.problem, self.evaluate, self.stop, self.on_trial, self.stages = problem, evaluate, stop, on_trial, stages
         self.started = time.monotonic()
@@ -107,7 +114,10 @@ class _Run:
         self.credit: dict[str, float] = {}
         self._front_at = -1
         self._front: list[Trial] = []
-        self._points: tuple[Floats, Floats] = (np.zeros((0, len(problem.objectives))), np.zeros(len(problem.objectives)))
+        self._points: tuple[Floats, Floats] = (
+            np.zeros((0, len(problem.objectives))),
+            np.zeros(len(problem.objectives)),
+        )
 
     def go(self) -> None:
         for policy, values, stage in self.pending:
@@ -146,7 +156,9 @@ class _Run:
                 return stage
         best = max(known, key=lambda stage: self.credit.get(stage, _HOPE[stage]))
         # Gains are noisy: solving the refitted tables again stays the default until another stage does twice as well.
-        if "resolve" in known and self.credit.get(best, _HOPE[best]) < 2.0 * self.credit.get("resolve", _HOPE["resolve"]):
+        if "resolve" in known and self.credit.get(best, _HOPE[best]) < 2.0 * self.credit.get(
+            "resolve", _HOPE["resolve"]
+        ):
             return "resolve"
         return best
 
@@ -307,6 +319,12 @@ class _Run:
             for name, value in zip(self.problem.objectives, self.space.reference, strict=True)
         }
         return SearchOutcome(
-            tuple(self.trials), tuple(front), tuple(sweep_front), tuple(self.refits), self.stopped_because, reference,
-            self.space.dominated(front, ideal), self.space.dominated(sweep_front, ideal),
+            tuple(self.trials),
+            tuple(front),
+            tuple(sweep_front),
+            tuple(self.refits),
+            self.stopped_because,
+            reference,
+            self.space.dominated(front, ideal),
+            self.space.dominated(sweep_front, ideal),
         )

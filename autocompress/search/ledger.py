@@ -77,7 +77,10 @@ class Ledger:
         """Tell what the evaluation found; a non-finite or missing value is a failure."""
         outcome = self._checked(outcome)
         stored = {
-            "values": dict(outcome.values), "spread": dict(outcome.spread), "cause": outcome.cause, "seconds": outcome.seconds,
+            "values": dict(outcome.values),
+            "spread": dict(outcome.spread),
+            "cause": outcome.cause,
+            "seconds": outcome.seconds,
         }
         trial = self._trial(asked.number, stage, policy, outcome)
         asked.set_user_attr("outcome", stored)

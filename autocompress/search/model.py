@@ -15,6 +15,7 @@ from autocompress.search.tables import Floats, Ints, Tables, as_array, build_tab
 
 _COUPLED_ROUNDS = 2
 _PARITY_ROUNDS = 4
+_MANY = 200
 
 
 class Model:
@@ -72,13 +73,17 @@ class Model:
         for index, name in enumerate(self.tables.resources):
             if name in self.names:
                 measured = np.array([value[name] for value in values])
-                self.resources[name] = fits.refit(self._priors[name], sums[:, index], switches, measured, self.tables.n_units)
+                self.resources[name] = fits.refit(
+                    self._priors[name], sums[:, index], switches, measured, self.tables.n_units
+                )
         for name in self.names:
             if name != LOSS and name not in self.resources and len(values) >= 4:
                 self._custom_scale = None
                 design = self._design(policies)
                 measured = np.array([value[name] for value in values])
-                self._custom[name] = np.linalg.solve(design.T @ design + 0.1 * np.eye(design.shape[1]), design.T @ measured)
+                self._custom[name] = np.linalg.solve(
+                    design.T @ design + 0.1 * np.eye(design.shape[1]), design.T @ measured
+                )
         known = len(self.surrogate.losses)
         if LOSS in self.names and len(values) > known:
             losses = np.array([value[LOSS] for value in values[known:]])
@@ -100,8 +105,12 @@ class Model:
         return limit / (1.0 + self.resources[name].residual)
 
     def solve(
-        self, fractions: Sequence[float], knobs: Knobs | None = None, values: Mapping[str, float] | None = None,
-        *, coupled: bool = True,
+        self,
+        fractions: Sequence[float],
+        knobs: Knobs | None = None,
+        values: Mapping[str, float] | None = None,
+        *,
+        coupled: bool = True,
     ) -> Assignment:
         """Policy of least predicted loss with every swept resource at its fraction of the reach, or the nearest to it."""
         caps: dict[str, float] = {}
@@ -150,14 +159,16 @@ class Model:
         if not coupled or not matters:
             return tuple(chosen.tolist())
         best, best_loss = chosen, np.inf
+        # On hundreds of units single neighbours matter less and solves cost more.
+        rounds = _COUPLED_ROUNDS + (_PARITY_ROUNDS if self.tables.n_units <= _MANY else _PARITY_ROUNDS // 2)
         idle = 0
         rows, parity = np.arange(len(chosen)), np.arange(len(chosen)) % 2
-        for step in range(_COUPLED_ROUNDS + _PARITY_ROUNDS + 1):
+        for step in range(rounds + 1):
             predicted = float(self.surrogate.predict(chosen[None])[0])
             fits_all = all(self.line(line.name, chosen[None])[0] <= caps[line.name] * (1 + 1e-9) for line in lines)
             if fits_all and predicted < best_loss:
                 best, best_loss = chosen, predicted
-            if step == _COUPLED_ROUNDS + _PARITY_ROUNDS:
+            if step == rounds:
                 break
             if step < _COUPLED_ROUNDS:
                 linear = warp(self.surrogate.linearised(chosen))
@@ -194,5 +205,7 @@ class Model:
         changes = np.zeros(formats.shape)
         changes[1:] += share * (formats[1:] != now[:-1, None])
         changes[:-1] += share * (formats[:-1] != now[1:, None])
-        priced = np.stack([cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)])
+        priced = np.stack(
+            [cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)]
+        )
         return priced

@@ -116,7 +116,9 @@ class Surrogate:
         if len(policies) == 0:
             return
         if self._rows is None:
-            self.center = float(np.median(np.log(np.maximum(self.tables.pick(self.total, policies).sum(axis=1), self.tiny))))
+            self.center = float(
+                np.median(np.log(np.maximum(self.tables.pick(self.total, policies).sum(axis=1), self.tiny)))
+            )
         new = self.features(policies)
         old = self._rows
         if old is None:
@@ -211,7 +213,9 @@ class Surrogate:
             weights=tuple(weights),
         )
         recent = slice(-_CHOOSE_ON, None)
-        ratio = np.maximum(self.predict(self.policies[recent], fit), self.tiny) / np.maximum(self.losses[recent], self.tiny)
+        ratio = np.maximum(self.predict(self.policies[recent], fit), self.tiny) / np.maximum(
+            self.losses[recent], self.tiny
+        )
         error = float(np.sqrt(np.mean(np.log(ratio) ** 2)))
         return Fit(**{**fit.__dict__, "error": error})
 

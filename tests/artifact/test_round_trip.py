@@ -117,11 +117,12 @@ def test_a_tensor_too_many_or_too_few_is_an_error(make: Callable[..., Made], mon
 
 
 def test_example_inputs_fit_another_shape(make: Callable[..., Made]) -> None:
-    artifact = load(make("t5").folder)
-    assert all(torch.equal(tensor, artifact.example()[name]) for name, tensor in make("t5").inputs.items())
+    made = make("bert-classifier")
+    artifact = load(made.folder)
+    assert all(torch.equal(tensor, artifact.example()[name]) for name, tensor in made.inputs.items())
     wide = artifact.example(replace(artifact.target, batch=5, sequence=3))
     assert {name: tuple(tensor.shape) for name, tensor in wide.items()} == dict.fromkeys(wide, (5, 3))
-    assert artifact(wide)[0].shape[:2] == (5, 3)
+    assert artifact(wide)[0].shape[0] == 5
 
 
 @pytest.mark.cuda

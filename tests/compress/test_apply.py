@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from conftest import FAMILIES, Family
+from families import FAMILIES, Family
 
 from autocompress.compress import (
     Workbench,

@@ -11,7 +11,7 @@ import torch
 import transformers as hf
 
 import autocompress.api as ac
-from autocompress.run.progress import Event
+from autocompress.run.progress import Event, silent
 
 ROWS, SEQUENCE = 96, 16
 
@@ -34,7 +34,7 @@ def data() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def run(out: str, *budgets: str, progress=lambda event: None, **more):  # noqa: ANN001, ANN002, ANN003, ANN201
+def run(out: str, *budgets: str, progress=silent, **more):
     options = {"task": "embedding", "sequence": SEQUENCE, "threads": 1, "trials": 8, "sessions": 2, **more}
     return ac.search(model(), list(budgets), data=data(), out=out, progress=progress, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import FAMILIES, Family
+from families import FAMILIES, Family
 from torch import nn
 
 from autocompress.errors import ModelError

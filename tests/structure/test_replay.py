@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conftest import Family
+from families import Family
 
 from autocompress.compress import share
 from autocompress.structure import Suffix, call, find_layers, main_output, record
