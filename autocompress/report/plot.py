@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from autocompress.objective import LATENCY, QUALITY, Budget
 from autocompress.report.files import write_whole
+from autocompress.report.quality_scale import scale_quality
 from autocompress.report.result import Result
 from autocompress.trial import Trial
 
@@ -38,12 +39,16 @@ def plot_front(result: Result, path: Path) -> Path:
     target = result.target
     where = f"{target.device}, batch {target.batch}, sequence {target.sequence}, {target.threads} threads"
     axes.set_xlabel(f"measured latency in ms ({where})")
-    axes.set_ylabel(result.metric)
+    _limit_latency(axes, result)
+    dense = result.baseline.get(QUALITY.name)
+    qualities = [trial.values[QUALITY.name] for trial in result.trials if _has_point(trial)]
+    scaled = scale_quality(axes, qualities, dense.median if dense is not None else None)
+    axes.set_ylabel(result.metric + (" (by its distance to dense)" if scaled else ""))
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="best", frameon=True, framealpha=0.9, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return write_whole(path, buffer.getvalue())
@@ -128,6 +133,16 @@ def _budget(axes: Axes, budget: Budget, result: Result) -> None:
         axes.axvline(limit * MS, color=VERMILION, linestyle="--", linewidth=1.3, label=f"budget: {budget.describe()}")
     else:
         axes.axhline(limit, color=VERMILION, linestyle=":", linewidth=1.6, label=f"budget: {budget.describe()}")
+
+
+def _limit_latency(axes: Axes, result: Result) -> None:
+    """The points and the dense model fill the axis; a wide interval may leave it."""
+    found = [trial.values[LATENCY.name] * MS for trial in result.trials if _has_point(trial)]
+    dense = result.baseline.get(LATENCY.name)
+    found += [dense.high * MS] if dense is not None else []
+    if found:
+        margin = 0.06 * (max(found) - min(found) or max(found))
+        axes.set_xlim(min(found) - margin, max(found) + margin)
 
 
 def _has_point(trial: Trial) -> bool:

@@ -97,4 +97,6 @@ def _trial(trial: Trial, objectives: Sequence[Objective]) -> list[str]:
 
 
 def _value(value: float | None, unit: str) -> str:
+    if value is not None and not unit and 0 < 1 - value < 5e-4:
+        return f"{value:.6f}"  # four decimals would call it 1
     return "" if value is None else escape(format_value(value, unit))

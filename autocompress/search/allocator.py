@@ -27,7 +27,7 @@ def allocate(damage: Floats, costs: Floats, caps: Floats) -> Ints | None:
 def solve(
     damage: Floats, costs: Floats, caps: Floats, start: Floats | None = None
 ) -> tuple[Ints | None, Floats | None]:
-    """`allocate`, and the log multipliers (R,), in damage per cost, that it ended with: the `start` of a similar problem's solve."""
+    """`allocate`, and the log multipliers (R,) it ended with, in damage per cost: the `start` of a similar solve."""
     n_resources, n_units, n_options = costs.shape
     cells = np.arange(n_units) * n_options
     flat = np.where(np.isfinite(costs), costs, 0.0).reshape(n_resources, -1)

@@ -1,4 +1,10 @@
-"""The search: sweep, then TPE over knobs, repeated sweeps on refitted tables and local moves, screened by a surrogate."""
+"""The search: an allocator sweep, then TPE over knobs, targets solved on refitted tables, and local moves.
+
+After the sweep, every trial belongs to one of three stages. "resolve" solves the next target of an even sequence on
+tables refitted to all trials; "tpe" asks Optuna for knobs, maps them through the allocator and evaluates the one that
+a surrogate expects most of; "local" switches one or two options of a front member. Each stage gets a least share,
+the rest goes to the stage that lately added most hypervolume per trial.
+"""
 
 from __future__ import annotations
 
@@ -112,12 +118,8 @@ class _Run:
         self.stopped_because = ""
         self.step, self.resolves = 0, sum(trial.stage == "resolve" for trial in self.trials)
         self.credit: dict[str, float] = {}
-        self._front_at = -1
-        self._front: list[Trial] = []
-        self._points: tuple[Floats, Floats] = (
-            np.zeros((0, len(problem.objectives))),
-            np.zeros(len(problem.objectives)),
-        )
+        self._volume: Improvement | None = None
+        self._ideal: Floats = np.zeros(len(problem.objectives))
 
     def go(self) -> None:
         for policy, values, stage in self.pending:
@@ -127,23 +129,24 @@ class _Run:
                 self._evaluate(self.ledger.ask_for(values), policy, stage)
         if "sweep" in self.stages:
             self._sweep()
-        self._front_at = -1
+        self._volume = None
         self.space.anchor([trial for trial in self.trials if trial.stage == "sweep"] or self.trials)
         best, settled = 0.0, 0
         while not self._over():
             self._refit()
             # A round grows with the trials, so that refitting stays a fixed share of the work.
             for _ in range(max(_ROUND, len(self.trials) // 25)):
-                if not self._propose(self._stage()):
-                    if not self._propose("local"):
-                        self.stopped_because = "no policy is left that was not evaluated"
-                        return
+                if not self._propose(self._stage()) and not self._propose("local"):
+                    self.stopped_because = "no policy is left that was not evaluated"
+                    return
                 if self._over():
                     return
+            if self.stop.patience is None:
+                continue
             now = self._progress()
             settled = settled + 1 if now - best < _SETTLED else 0
             best = max(best, now)
-            if self.stop.patience is not None and settled >= self.stop.patience:
+            if settled >= self.stop.patience:
                 self.stopped_because = f"the front stopped moving: {settled} rounds below {_SETTLED:.1%}"
                 return
 
@@ -218,21 +221,20 @@ class _Run:
         return True
 
     def _propose_local(self) -> bool:
-        self._known()
-        front = self._front or [trial for trial in self.trials if not trial.failed]
+        front = self.space.front(self.trials) or [trial for trial in self.trials if not trial.failed]
         if not front:
             return False
         moves = local_moves([trial.assignment for trial in front], self.model, _MOVES, self.rng)
-        order = np.argsort(-self._gains(moves), kind="stable")[:_HOPEFUL]
-        moves = moves[order]
-        # Among the best by mean, the one that could be best: moves are where the surrogate learns what it does not know.
-        for index in np.argsort(-self._gains(moves, optimism=1.0), kind="stable"):
-            policy = tuple(moves[index].tolist())
-            if policy not in self.seen:
-                base = self._nearest(front, moves[index])
-                self._evaluate(self.ledger.ask_for(self._knobs_of(base)), policy, "local")
-                return True
-        return False
+        fresh = [i for i, move in enumerate(moves) if tuple(move.tolist()) not in self.seen]
+        if not fresh:
+            return False
+        moves = moves[fresh]
+        moves = moves[np.argsort(-self._gains(moves), kind="stable")[:_HOPEFUL]]
+        # Among the best by mean, the one that could be best: moves are where the surrogate learns something new.
+        move = moves[int(self._gains(moves, optimism=1.0).argmax())]
+        base = self._nearest(front, move)
+        self._evaluate(self.ledger.ask_for(self._knobs_of(base)), tuple(move.tolist()), "local")
+        return True
 
     def _nearest(self, front: list[Trial], policy: Ints) -> Trial:
         distances = (as_array([trial.assignment for trial in front]) != policy).sum(axis=1)
@@ -250,22 +252,20 @@ class _Run:
         values = self.model.predict(policies)
         if optimism and LOSS in values:
             values[LOSS] = values[LOSS] * np.exp(-optimism * self.model.surrogate.uncertainty(policies))
-        known, ideal = self._known()
-        gains = Improvement(known, self.space.reference, ideal).gain(self.space.points(values))
+        gains = self._front_volume().gain(self.space.points(values))
         for limit in self.problem.limits:
             excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
             gains = gains - np.maximum(0.0, excess)
         return np.asarray(gains)
 
-    def _known(self) -> tuple[Floats, Floats]:
-        """Points of the front (N, D) and the ideal (D,); computed once per trial."""
-        if self._front_at != len(self.trials):
+    def _front_volume(self) -> Improvement:
+        """The front as something to improve on; built anew only when a trial moved the ideal point."""
+        if self._volume is None:
+            self._ideal = self.space.ideal(self.trials)
             front = self.space.front(self.trials)
-            self._front = front
-            self._front_at = len(self.trials)
-            ideal = self.space.ideal(self.trials)
-            self._points = (self.space.of(front) if front else np.zeros((0, len(ideal))), ideal)
-        return self._points
+            points = self.space.of(front) if front else np.zeros((0, len(self._ideal)))
+            self._volume = Improvement(points, self.space.reference, self._ideal)
+        return self._volume
 
     def _refit(self) -> None:
         done = [trial for trial in self.trials if not trial.failed]
@@ -299,9 +299,12 @@ class _Run:
             return
         gain = 0.0
         if trial.feasible:
-            known, ideal = self._known()
-            box = float(np.prod(np.maximum(self.space.reference - ideal, 1e-12)))
-            gain = float(Improvement(known, self.space.reference, ideal).gain(self.space.of([trial]))[0]) / box
+            volume, point = self._front_volume(), self.space.of([trial])
+            box = float(np.prod(np.maximum(self.space.reference - self._ideal, 1e-12)))
+            gain = float(volume.gain(point)[0]) / box
+            volume.add(point[0])
+            if np.any(point[0] < self._ideal):
+                self._volume = None
         before = self.credit.get(trial.stage, _HOPE.get(trial.stage, 0.0))
         self.credit[trial.stage] = before + _FORGET * (gain - before)
 

@@ -106,7 +106,7 @@ class Ledger:
 
     def constraints(self, outcome: Outcome) -> dict[str, float]:
         """(value + z * standard error - limit) / |limit| per limit; <= 0 is within."""
-        found = {}
+        found: dict[str, float] = {}
         for limit in self.problem.limits:
             value = outcome.values[limit.name] + Z * outcome.spread.get(limit.name, 0.0)
             excess = (value - limit.limit) / (abs(limit.limit) or 1.0)

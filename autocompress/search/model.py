@@ -112,7 +112,7 @@ class Model:
         *,
         coupled: bool = True,
     ) -> Assignment:
-        """Policy of least predicted loss with every swept resource at its fraction of the reach, or the nearest to it."""
+        """Policy of least predicted loss with every swept resource at its fraction of the reach, or the nearest one."""
         caps: dict[str, float] = {}
         for name, fraction in zip(self.swept, fractions, strict=True):
             low, high = self.reach(name)

@@ -47,10 +47,8 @@ def sweep_fractions(model: Model, count: int, lowest: float) -> list[tuple[float
 def next_fractions(model: Model, index: int, lowest: float) -> tuple[float, ...]:
     """The `index`-th target of a sequence that stays even however long it gets."""
     axes = len(model.swept)
-    if axes <= 1:
-        unit = np.array([(0.5 + _GOLDEN * index) % 1.0])[:axes]
-    else:
-        unit = halton(index + 64, axes)[-1]
+    golden = np.array([(0.5 + _GOLDEN * index) % 1.0])
+    unit = golden[:axes] if axes <= 1 else halton(index + 64, axes)[-1]
     return tuple(float(lowest + (1.0 - lowest) * u) for u in unit)
 
 

@@ -1,4 +1,4 @@
-"""Whole-model figures from table sums: value = intercept + slope * sum + switch * format changes, refitted on trials."""
+"""Whole-model figures from table sums: value = intercept + slope * sum + switch * format changes, refitted."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Space:
         if not feasible:
             return []
         kept = non_dominated(self.of(feasible))
-        front = [trial for trial, keep in zip(feasible, kept, strict=True) if keep]
+        front: list[Trial] = [trial for trial, keep in zip(feasible, kept, strict=True) if keep]
         return sorted(front, key=lambda trial: trial.values[self.problem.objectives[0]])
 
     def ideal(self, trials: Sequence[Trial]) -> Floats:
@@ -74,7 +74,7 @@ class Space:
         done = [trial for trial in trials if trial.feasible] or [trial for trial in trials if not trial.failed]
         if not done:
             return self.reference - 1.0
-        return np.minimum(self.of(done).min(axis=0), self.reference - 1e-9)
+        return np.asarray(np.minimum(self.of(done).min(axis=0), self.reference - 1e-9))
 
     def dominated(self, front: Sequence[Trial], ideal: Floats) -> float:
         """Share of the box from `ideal` to the reference that `front` dominates; 4-D fronts above 60 are thinned."""

@@ -57,7 +57,7 @@ class Int8Linear(nn.Module):
             return self._product(inputs).to(x.dtype)
         peak = inputs.abs().amax(-1, keepdim=True).clamp_min(1e-12)
         result = self._product(inputs / peak)
-        return (result.mul_(peak) if self.bias is None else torch.addcmul(self.bias, result, peak)).to(x.dtype)
+        return (result * peak if self.bias is None else torch.addcmul(self.bias, result, peak)).to(x.dtype)
 
     def _product(self, inputs: Tensor) -> Tensor:
         if inputs.ndim == 1:  # the kernel wants rows

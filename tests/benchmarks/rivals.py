@@ -24,7 +24,7 @@ def excess(problem: Problem, values: dict[str, float]) -> list[float]:
     return [(values[limit.name] - limit.limit) / limit.limit for limit in problem.limits]
 
 
-def random_search(truth: Synthetic, problem: Problem, seed: int, trials: int) -> list[Assignment]:
+def random_search(truth: Synthetic, _problem: Problem, seed: int, trials: int) -> list[Assignment]:
     """Uniform options, every layer for itself."""
     rng = np.random.default_rng(seed)
     return [tuple(row.tolist()) for row in rng.integers(len(GRID), size=(trials, truth.n_layers))]
@@ -115,7 +115,7 @@ def _step(option: int, step: int, rng: np.random.Generator) -> int:
     return GRID.index((levels[0], levels[1], levels[2]))
 
 
-def sweep(truth: Synthetic, problem: Problem, seed: int, trials: int) -> list[Assignment]:
+def sweep(_truth: Synthetic, problem: Problem, _seed: int, trials: int) -> list[Assignment]:
     """Plain allocator sweep: as many even targets as there are trials, each solved on the tables as given."""
     model = Model(problem)
     lowest = lowest_fraction(model)

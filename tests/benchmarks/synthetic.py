@@ -192,7 +192,7 @@ def tables(truth: Synthetic, *, probes: int) -> tuple[Floats, float]:
     for layer in range(truth.n_layers):
         for technique in range(3):
             options = single_option(technique)
-            picks = [options[int(round(q * (len(options) - 1)))] for q in np.linspace(0, 1, probes + 2)[1:-1]]
+            picks = [options[round(q * (len(options) - 1))] for q in np.linspace(0, 1, probes + 2)[1:-1]]
             logs = []
             for option in picks:
                 policy = tuple(option if i == layer else 0 for i in range(truth.n_layers))

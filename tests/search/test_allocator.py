@@ -36,7 +36,8 @@ def test_close_to_the_optimum_under_every_cap(resources: int) -> None:
         gaps.append(damage[rows, chosen].sum() / best - 1.0)
     assert len(gaps) >= 8
     # Six units leave a duality gap; the median shows that the multipliers are right.
-    assert np.median(gaps) <= 0.05 and max(gaps) <= 0.6
+    assert np.median(gaps) <= 0.05
+    assert max(gaps) <= 0.6
 
 
 def test_loose_caps_leave_everything_dense() -> None:
@@ -53,7 +54,8 @@ def test_padded_options_are_never_chosen() -> None:
     damage, costs = tiny(3, 1)
     damage[:, 4], costs[:, :, 4] = np.inf, np.inf
     chosen = allocate(damage, costs, costs[:, :, :4].min(axis=2).sum(axis=1) * 1.01)
-    assert chosen is not None and chosen.max() < 4
+    assert chosen is not None
+    assert chosen.max() < 4
 
 
 def test_fast_at_200_units_and_100_options() -> None:

@@ -70,21 +70,25 @@ def test_known_front_after_twenty_sweep_evaluations() -> None:
 
 def test_front_is_feasible_and_undominated_and_the_sweep_is_reported() -> None:
     found = run(small())
-    assert len(found.trials) == 40 and len({trial.assignment for trial in found.trials}) == 40
+    assert len(found.trials) == 40
+    assert len({trial.assignment for trial in found.trials}) == 40
     assert found.stopped_because == "trial limit of 40"
     for trial in found.front:
-        assert trial.feasible and trial.values["latency"] <= 8.0
+        assert trial.feasible
+        assert trial.values["latency"] <= 8.0
     latencies = [trial.values["latency"] for trial in found.front]
     assert latencies == sorted(latencies, reverse=True)
     assert 0 < found.sweep_hypervolume <= found.hypervolume <= 1
     assert found.added == pytest.approx(found.hypervolume - found.sweep_hypervolume)
-    assert "sweep" in found.verdict and found.reference["latency"] == 8.0
+    assert "sweep" in found.verdict
+    assert found.reference["latency"] == 8.0
     assert {trial.stage for trial in found.trials} == {"sweep", "resolve", "tpe", "local"}
 
 
 def test_nothing_added_is_said() -> None:
     found = run(small(), trials=5)
-    assert found.added == 0 and "added nothing" in found.verdict
+    assert found.added == 0
+    assert "added nothing" in found.verdict
 
 
 def test_same_seed_gives_the_same_trials() -> None:
@@ -128,16 +132,21 @@ def test_failures_are_recorded_and_the_search_goes_on() -> None:
 
     found = search(space, fragile, trials=40, seed=1, storage=storage, study_name="f")
     failed = [trial for trial in found.trials if trial.failed]
-    assert len(found.trials) == 40 and 0 < len(failed) < 40 and found.front
+    assert len(found.trials) == 40
+    assert 0 < len(failed) < 40
+    assert found.front
     assert any("kernel missing" in str(trial.cause) for trial in failed)
     study = optuna.load_study(study_name="f", storage=storage)
     stored = [t for t in study.trials if "cause" in t.user_attrs]
-    assert len(stored) == len(failed) and all(t.state == optuna.trial.TrialState.FAIL for t in stored)
+    assert len(stored) == len(failed)
+    assert all(t.state == optuna.trial.TrialState.FAIL for t in stored)
 
 
 def test_search_ends_when_everything_fails() -> None:
     found = search(small(), lambda _: Outcome({}, cause="broken"), trials=100, seed=0)
-    assert len(found.trials) < 100 and "failed" in found.stopped_because and "broken" in found.stopped_because
+    assert len(found.trials) < 100
+    assert "failed" in found.stopped_because
+    assert "broken" in found.stopped_because
 
 
 @pytest.mark.parametrize("stop_at", [4, 21, 30])
@@ -160,10 +169,13 @@ def test_resume_after_interruption(tmp_path: Path, stop_at: int) -> None:
     seen: list[Trial] = []
     found = search(space, interrupted, trials=36, seed=5, storage=storage(), study_name="r", on_trial=seen.append)
     assert seen[0].assignment == lost
-    assert len(found.trials) == 36 and len(seen) == 36 - (stop_at - 1)
-    assert len(calls) == 37 and len({trial.assignment for trial in found.trials}) == 36
+    assert len(found.trials) == 36
+    assert len(seen) == 36 - (stop_at - 1)
+    assert len(calls) == 37
+    assert len({trial.assignment for trial in found.trials}) == 36
     again = search(space, interrupted, trials=36, seed=5, storage=storage(), study_name="r")
-    assert len(calls) == 37 and [t.assignment for t in again.trials] == [t.assignment for t in found.trials]
+    assert len(calls) == 37
+    assert [t.assignment for t in again.trials] == [t.assignment for t in found.trials]
 
 
 @pytest.mark.parametrize(
@@ -171,21 +183,24 @@ def test_resume_after_interruption(tmp_path: Path, stop_at: int) -> None:
 )
 def test_two_to_four_objectives_custom_ones_included(objectives: tuple[str, ...]) -> None:
     found = run(small(objectives, (Limit("latency", 9.0), Limit("wear", 80.0))), trials=36)
-    assert found.front and found.reference.keys() == set(objectives)
+    assert found.front
+    assert found.reference.keys() == set(objectives)
     assert all(trial.values["wear"] <= 80.0 and trial.values["latency"] <= 9.0 for trial in found.front)
 
 
 def test_time_limit_and_patience_stop() -> None:
     assert "time limit" in run(small(), trials=10_000, seconds=0.0).stopped_because
     found = run(small(), trials=400, patience=3)
-    assert len(found.trials) < 400 and "stopped moving" in found.stopped_because
+    assert len(found.trials) < 400
+    assert "stopped moving" in found.stopped_because
 
 
 def test_a_space_that_is_used_up_ends() -> None:
     unit = small().units[0]
     space = Problem((unit, unit), (Resource("latency"), Resource("size")))
     found = run(space, trials=200)
-    assert len(found.trials) <= 49 and "no policy is left" in found.stopped_because
+    assert len(found.trials) <= 49
+    assert "no policy is left" in found.stopped_because
 
 
 def test_another_sampler() -> None:
