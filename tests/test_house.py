@@ -87,7 +87,7 @@ def test_every_search_space_binds_on_a_tiny_encoder(space: str) -> None:
     config = BertConfig(
         vocab_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128
     )  # fmt: skip
-    model = BertModel(config).eval().requires_grad_(False)
+    model = BertModel(config).eval()
     tokens = torch.randint(0, 64, (2, 8))
     layers = find_layers(model, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)})
     registry = load_registry()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from autocompress.layer import Layer, Role
 from autocompress.measure.machine import CAPABILITIES, available_threads, fingerprint
 from autocompress.target import Target
@@ -22,40 +24,35 @@ def offered(technique: Technique, target: Target) -> str:
     found: list[str] = []
     for kind in technique.kinds:
         layer = example_layer(kind)
-        domain = technique.domain(layer, target) if layer is not None else None
+        domain = technique.domain(layer, target)
         if domain is not None:
             words = "; ".join(f"{name} {_values(domain[name].values())}" for name in domain)
             found.append(f"{kind} ({words})" if words else kind)
     return ", ".join(found)
 
 
-def example_layer(kind: str) -> Layer | None:
-    """A layer of a BERT-base sized model; None for kinds that have no typical shape."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "linear": {"linear": (WIDTH, WIDTH)},
-        "embedding": {"embedding": (WORDS, WIDTH)},
-        "conv": {"conv": (WIDTH, 3, 16, 16)},
-        "ffn": {"up": (INNER, WIDTH), "down": (WIDTH, INNER)},
-        "attention": {"q": (WIDTH, WIDTH), "k": (WIDTH, WIDTH), "v": (WIDTH, WIDTH), "out": (WIDTH, WIDTH)},
-        "block": {"block": ()},
-    }.get(kind, {})
-    if not shapes:
-        return None
-    sizes: dict[str, int] = {
-        "ffn": {"width": INNER},
-        "attention": {"heads": HEADS, "kv_heads": HEADS, "head_dim": WIDTH // HEADS},
-    }.get(kind, {})
+SQUARE = (WIDTH, WIDTH)
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear": {"linear": SQUARE},
+    "embedding": {"embedding": (WORDS, WIDTH)},
+    "conv": {"conv": (WIDTH, 3, 16, 16)},
+    "ffn": {"up": (INNER, WIDTH), "down": (WIDTH, INNER)},
+    "attention": {"q": SQUARE, "k": SQUARE, "v": SQUARE, "out": SQUARE},
+    "block": {"block": ()},
+}
+SIZES = {
+    "ffn": {"width": INNER},
+    "attention": {"heads": HEADS, "kv_heads": HEADS, "head_dim": WIDTH // HEADS},
+}
+
+
+def example_layer(kind: str) -> Layer:
+    """A layer of a BERT-base sized model."""
+    shapes = SHAPES[kind]
     roles = {role: Role(f"layer.{role}", 0, shape[0] if shape else 0) for role, shape in shapes.items()}
     name = f"layer:{kind}" if len(shapes) > 1 else f"layer.{kind}"
-    parameters = sum(_product(shape) for shape in shapes.values())
-    return Layer(name, kind, "layer", roles, shapes, parameters, sizes, block="layer")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    parameters = sum(prod(shape) for shape in shapes.values() if shape)
+    return Layer(name, kind, "layer", roles, shapes, parameters, SIZES.get(kind, {}), block="layer")
 
 
 def _values(values: tuple[object, ...]) -> str:

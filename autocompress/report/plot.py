@@ -91,8 +91,9 @@ def _dense(axes: Axes, result: Result) -> None:
         return
     spread = ([(latency.median - latency.low) * MS], [(latency.high - latency.median) * MS])
     axes.errorbar(
-        [latency.median * MS], [quality.median], xerr=spread, fmt="D", color="black", markersize=7, label="dense"
-    )
+        [latency.median * MS], [quality.median], xerr=spread, fmt="D", color="black", markersize=7, label="dense",
+        clip_on=False, zorder=3,
+    )  # fmt: skip
 
 
 def _chosen(axes: Axes, result: Result) -> None:

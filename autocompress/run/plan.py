@@ -35,12 +35,17 @@ class Plan:
     probe_share: float
 
 
-def make_plan(setup: Setup, store: Store, context: str, latency: float, progress: Progress) -> Plan:
-    """Stages bind, cost and sensitivity; every table entry and probe is taken from the store where it is known."""
+def bind_space(setup: Setup, progress: Progress) -> Binding:
+    """The space on this model and target; raises SpaceError before anything is measured or written."""
     progress(Event("bind", message="binding the search space"))
     binding = bind(setup.space, setup.layers, setup.registry, setup.target)
     _tell(progress, "bind", "not offered", binding.dropped)
-    progress(Event("bind", message="collecting input statistics"))
+    return binding
+
+
+def make_plan(setup: Setup, binding: Binding, store: Store, context: str, latency: float, progress: Progress) -> Plan:
+    """Stages cost and sensitivity; every table entry and probe is taken from the store where it is known."""
+    progress(Event("cost", message="collecting input statistics"))
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)

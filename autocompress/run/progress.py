@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-STAGES = ("load", "baseline", "bind", "cost", "sensitivity", "search", "verify", "emit")
+STAGES = ("load", "bind", "baseline", "cost", "sensitivity", "search", "verify", "emit")
 
 
 @dataclass(frozen=True)

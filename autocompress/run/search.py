@@ -1,4 +1,4 @@
-"""One search, one direction: load, baseline, bind, cost, sensitivity, search, verify, emit."""
+"""One search, one direction: load, bind, baseline, cost, sensitivity, search, verify, emit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autocompress.objective import BUILTIN, MAXIMIZE, Objective
 from autocompress.report.files import write_run
 from autocompress.run.baseline import measure_baseline
 from autocompress.run.folder import RunFolder, default_folder
-from autocompress.run.plan import Plan, dense_figures, make_plan, make_problem
+from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan, make_problem
 from autocompress.run.progress import Event, Progress, silent
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
@@ -28,6 +28,7 @@ from autocompress.run.trials import Dense, Trials
 from autocompress.run.verify import Verified, verify
 from autocompress.search import SearchOutcome, search
 from autocompress.search import Trial as EngineTrial
+from autocompress.space import Binding
 from autocompress.trial import Trial
 from autocompress.units import format_seconds
 
@@ -58,14 +59,15 @@ def run_search(request: SearchRequest, progress: Progress = silent) -> SearchRes
         out = request.out or default_folder(request.model_name, request.budgets, names.target.device)
         with _claimed(out):
             setup = set_up(request, names, progress)
+            binding = bind_space(setup, progress)
             folder = RunFolder(out, _identity(setup))
     try:
-        return _search(setup, folder, clock, progress)
+        return _search(setup, binding, folder, clock, progress)
     finally:
         folder.close()
 
 
-def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -> SearchResult:
+def _search(setup: Setup, binding: Binding, folder: RunFolder, clock: Clock, progress: Progress) -> SearchResult:
     request, store = setup.request, folder.store
     context = _digest({**setup.fingerprints(), **_context(setup)})
     with clock.stage("baseline"):
@@ -75,7 +77,7 @@ def _search(setup: Setup, folder: RunFolder, clock: Clock, progress: Progress) -
         figures |= {"size": float(dense.bytes), "quality": dense.quality}
         figures |= {o.name: float(o.function(setup.model)) for o in setup.names.objectives if o.function is not None}
     with clock.stage("plan"):
-        plan = make_plan(setup, store, context, dense.latency, progress)
+        plan = make_plan(setup, binding, store, context, dense.latency, progress)
     problem = make_problem(plan.table, dense, setup.names.budgets, setup.names.objectives, figures)
     trials = Trials(
         plan.bench,
@@ -272,8 +274,8 @@ def _context(setup: Setup) -> dict[str, Any]:
 
 @contextmanager
 def _claimed(out: Path) -> Iterator[None]:
-    """The run folder can be made (told before a model is loaded); it is not left behind empty by an error."""
-    existed = out.exists()
+    """The run folder can be made (told before a model is loaded); nothing empty is left behind by an error."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -281,8 +283,9 @@ def _claimed(out: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not existed and not any(out.iterdir()):
-            out.rmdir()
+        for folder in made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
         raise
 
 

@@ -112,6 +112,8 @@ def check_names(request: SearchRequest, *, budgets: bool = True) -> Names:
     if request.sampler not in registry.samplers:
         raise UsageError(unknown("sampler", request.sampler, registry.samplers))
     space = load_space(request.space, registry.search_spaces) if request.space is not None else None
+    for rule in space.rules if space else ():
+        registry.technique(rule.technique)
     known = tuple(registry.objectives.values())
     parsed = request.parsed_budgets(known) if budgets else ()
     named = {budget.objective.name for budget in parsed}

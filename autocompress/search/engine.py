@@ -204,7 +204,7 @@ class _Run:
 
     def _propose_tpe(self) -> bool:
         # Asking costs more the more trials there are; the screen matters most while there are few.
-        count = 1 if "screen" not in self.stages else max(1, min(8, 400 // max(1, len(self.trials))))
+        count = 1 if "screen" not in self.stages else max(1, min(6, 400 // max(1, len(self.trials))))
         asked = self.ledger.ask(count)
         options: list[tuple[optuna.Trial, Assignment]] = []
         for trial in asked:

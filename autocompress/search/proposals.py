@@ -9,7 +9,7 @@ import numpy as np
 from autocompress.search.hypervolume import halton
 from autocompress.search.model import Model
 from autocompress.search.problem import LOSS, Assignment
-from autocompress.search.tables import Ints, as_array
+from autocompress.search.tables import Floats, Ints, as_array
 
 _GOLDEN = 0.6180339887498949
 
@@ -39,9 +39,20 @@ def sweep_fractions(model: Model, count: int, lowest: float) -> list[tuple[float
         even = np.linspace(0.0, 1.0, count) if count > 1 else np.array([1.0])
         power = 1.0 if lowest > 0 else 1.5
         even = 1.0 - (1.0 - even) ** power
-        return [(float(lowest + (1.0 - lowest) * u),) for u in even[::-1]]
+        return [(float(lowest + (1.0 - lowest) * u),) for u in _spread_first(even)]
     inner = lowest + (1.0 - lowest) * halton(max(1, count - 1), axes)
     return [(1.0,) * axes, *(tuple(row.tolist()) for row in inner)][:count]
+
+
+def _spread_first(even: Floats) -> Floats:
+    """The same targets, each as far as possible from those before it: a sweep that is cut short is still even."""
+    order = [int(even.argmax())]
+    distance = np.abs(even - even[order[0]])
+    while len(order) < len(even):
+        distance[order] = -1.0
+        order.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.abs(even - even[order[-1]]))
+    return even[order]
 
 
 def next_fractions(model: Model, index: int, lowest: float) -> tuple[float, ...]:
