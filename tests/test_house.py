@@ -148,3 +148,9 @@ def test_every_module_imports() -> None:
         parts = path.relative_to(ROOT).with_suffix("").parts
         if parts[0] == "autocompress" and path.stem not in ("__init__", "__main__"):
             importlib.import_module(".".join(parts))
+
+
+def test_no_public_name_is_hidden_by_a_submodule() -> None:
+    # Importing a submodule sets it on the package, over a function of the same name.
+    inside = {path.stem for path in (ROOT / "autocompress").iterdir()}
+    assert inside & set(autocompress.__all__) == set()

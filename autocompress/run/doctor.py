@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.cost import Cost, CostTable, Memo
+from autocompress.engine.store import Store
 from autocompress.layer import Layer
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Progress
 from autocompress.run.request import SearchRequest
 from autocompress.run.setup import check_names, set_up
-from autocompress.search.store import Store
 from autocompress.space import bind
 from autocompress.structure import record
 

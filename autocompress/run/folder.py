@@ -11,9 +11,9 @@ from typing import Any
 
 import optuna
 
+from autocompress.engine.store import RunLock, Store, journal_storage
 from autocompress.errors import RunError
 from autocompress.report.files import write_whole
-from autocompress.search.store import RunLock, Store, journal_storage
 
 FORMAT_VERSION = 1
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from autocompress.compress import StatisticsStore, Workbench, collect_statistics
 from autocompress.cost import CostTable
+from autocompress.engine import Limit, Problem, Resource
+from autocompress.engine.store import Store
 from autocompress.evaluator import Batch, inputs_of
 from autocompress.objective import MAXIMIZE, Budget, Objective
 from autocompress.policy import Policy
@@ -15,8 +17,6 @@ from autocompress.run.progress import Event, Progress
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
-from autocompress.search import Limit, Problem, Resource
-from autocompress.search.store import Store
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, bind
 from autocompress.structure import record

@@ -13,6 +13,8 @@ from typing import Any
 
 import optuna
 
+from autocompress.engine import SearchOutcome, search
+from autocompress.engine import Trial as EngineTrial
 from autocompress.errors import RunError
 from autocompress.measurement import Measurement
 from autocompress.objective import BUILTIN, MAXIMIZE, Objective
@@ -26,8 +28,6 @@ from autocompress.run.result import SearchResult
 from autocompress.run.setup import Setup, check_names, set_up
 from autocompress.run.trials import Dense, Trials
 from autocompress.run.verify import Verified, verify
-from autocompress.search import SearchOutcome, search
-from autocompress.search import Trial as EngineTrial
 from autocompress.space import Binding
 from autocompress.trial import Trial
 from autocompress.units import format_seconds

@@ -8,8 +8,8 @@ from itertools import product
 
 import numpy as np
 
+from autocompress.engine.problem import Assignment, Option, Unit
 from autocompress.policy import LayerPolicy, Policy
-from autocompress.search.problem import Assignment, Option, Unit
 from autocompress.space import Slot
 
 MOST_OPTIONS = 96

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compress import Workbench
+from autocompress.engine.problem import Assignment, Outcome
+from autocompress.engine.store import Store
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Evaluator, Score, inputs_of
 from autocompress.measure.latency import time_interleaved
@@ -21,8 +23,6 @@ from autocompress.measure.memory import cuda_peak
 from autocompress.objective import MAXIMIZE, Objective
 from autocompress.policy import Policy
 from autocompress.runtime import Program, Runtime
-from autocompress.search.problem import Assignment, Outcome
-from autocompress.search.store import Store
 from autocompress.target import Target
 
 SECONDS, ROUNDS = 1.0, 40

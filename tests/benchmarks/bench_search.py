@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from autocompress.search import engine
-from autocompress.search.problem import Assignment, Outcome
+from autocompress.engine import engine
+from autocompress.engine.problem import Assignment, Outcome
 from tests.benchmarks import rivals
 from tests.benchmarks.synthetic import BUDGETS, Synthetic, build, problem, tables
 from tests.benchmarks.truth import Front, true_front

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import optuna
 
-from autocompress.search.model import Model
-from autocompress.search.problem import Assignment, Problem
-from autocompress.search.proposals import lowest_fraction, sweep_fractions
+from autocompress.engine.model import Model
+from autocompress.engine.problem import Assignment, Problem
+from autocompress.engine.proposals import lowest_fraction, sweep_fractions
 from tests.benchmarks.synthetic import BITS, BUDGETS, GRID, MEMORY, RANKS, RATIOS, Ints, Synthetic
 
 Rival = Callable[[Synthetic, Problem, int, int], list[Assignment]]

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.search.problem import Assignment, Limit, Option, Outcome, Problem, Resource, Unit
+from autocompress.engine.problem import Assignment, Limit, Option, Outcome, Problem, Resource, Unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

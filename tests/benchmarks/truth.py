@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autocompress.search.hypervolume import hypervolume
+from autocompress.engine.hypervolume import hypervolume
 from tests.benchmarks.synthetic import BUDGETS, MEMORY, Floats, Ints, Synthetic
 
 LOWEST = 0.12

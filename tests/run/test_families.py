@@ -9,7 +9,7 @@ import torch
 import transformers as hf
 from families import FAMILIES, SEQUENCE
 
-from autocompress.api import load, search
+from autocompress import load, search
 from autocompress.structure import call, main_output
 
 TASKS = {

@@ -10,7 +10,7 @@ import sys
 import torch
 import transformers as hf
 
-import autocompress.api as ac
+import autocompress as ac
 from autocompress.run.progress import Event, silent
 
 ROWS, SEQUENCE = 96, 16

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from autocompress.search.tables import Floats, Ints, Tables
+from autocompress.engine.tables import Floats, Ints, Tables
 
 GROUPS = ("own", "technique", "within", "within_all", "pair", "pair_all", "pair_techniques", "curvature")
 _START = (0.15, 0.15, 0.1, 0.3, 0.1, 0.3, 0.1, 0.1)

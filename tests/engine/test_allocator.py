@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from autocompress.search.allocator import allocate
+from autocompress.engine.allocator import allocate
 
 
 def tiny(seed: int, resources: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.search.tables import Floats, Ints
+from autocompress.engine.tables import Floats, Ints
 
 _PASSES = 6
 _BISECTIONS = 18

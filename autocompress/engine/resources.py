@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from autocompress.search.problem import Resource
-from autocompress.search.tables import Floats
+from autocompress.engine.problem import Resource
+from autocompress.engine.tables import Floats
 
 _PRIOR_SLOPE = 0.1
 _LEAST_RESIDUAL = 1e-4

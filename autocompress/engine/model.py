@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autocompress.search import resources as fits
-from autocompress.search.allocator import solve as allocate
-from autocompress.search.knobs import Knobs
-from autocompress.search.problem import LOSS, Assignment, Problem, Resource
-from autocompress.search.surrogate import Surrogate
-from autocompress.search.tables import Floats, Ints, Tables, as_array, build_tables
+from autocompress.engine import resources as fits
+from autocompress.engine.allocator import solve as allocate
+from autocompress.engine.knobs import Knobs
+from autocompress.engine.problem import LOSS, Assignment, Problem, Resource
+from autocompress.engine.surrogate import Surrogate
+from autocompress.engine.tables import Floats, Ints, Tables, as_array, build_tables
 
 _COUPLED_ROUNDS = 2
 _PARITY_ROUNDS = 4

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from autocompress.search.hypervolume import Improvement
-from autocompress.search.knobs import build_knobs
-from autocompress.search.ledger import Ledger
-from autocompress.search.model import Model
-from autocompress.search.problem import LOSS, Assignment, Evaluate, Outcome, Problem
-from autocompress.search.proposals import local_moves, lowest_fraction, next_fractions, sweep_fractions
-from autocompress.search.space import Space
-from autocompress.search.surrogate import GROUPS
-from autocompress.search.tables import Floats, Ints, as_array
-from autocompress.search.trial import Refit, SearchOutcome, Trial
+from autocompress.engine.hypervolume import Improvement
+from autocompress.engine.knobs import build_knobs
+from autocompress.engine.ledger import Ledger
+from autocompress.engine.model import Model
+from autocompress.engine.problem import LOSS, Assignment, Evaluate, Outcome, Problem
+from autocompress.engine.proposals import local_moves, lowest_fraction, next_fractions, sweep_fractions
+from autocompress.engine.space import Space
+from autocompress.engine.surrogate import GROUPS
+from autocompress.engine.tables import Floats, Ints, as_array
+from autocompress.engine.trial import Refit, SearchOutcome, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _HOPE = {"resolve": 1e-2, "tpe": 1e-3, "local": 1e-3}
 _FORGET = 0.05
 _ROUND = 4
 _SETTLED = 0.005
+_AT_LIMIT = 3
 _MOVES = 256
 _HOPEFUL = 24
 
@@ -195,7 +196,10 @@ class _Run:
             return self._propose_local()
         for _ in range(4):
             self.resolves += 1
-            fractions = next_fractions(self.model, self.resolves, self.lowest)
+            # The policy that uses the budget up is what most users came for: it is solved again on better tables.
+            at_limit = self.problem.limits and self.resolves % _AT_LIMIT == 1
+            axes = len(self.model.swept)
+            fractions = (1.0,) * axes if at_limit else next_fractions(self.model, self.resolves, self.lowest)
             policy = self.model.solve(fractions)
             if policy is not None and policy not in self.seen:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, stage)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.search.problem import Assignment, Option, Problem
+from autocompress.engine.problem import Assignment, Option, Problem
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autocompress.search.problem import Assignment, Resource
+from autocompress.engine.problem import Assignment, Resource
 
 
 @dataclass(frozen=True)

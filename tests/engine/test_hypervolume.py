@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autocompress.search.hypervolume import Improvement, hypervolume
-from autocompress.search.pareto import non_dominated
+from autocompress.engine.hypervolume import Improvement, hypervolume
+from autocompress.engine.pareto import non_dominated
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 4])

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pytest
 
-from autocompress.search import (
+from autocompress.engine import (
     Assignment,
     Limit,
     Option,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.search.pareto import non_dominated
-from autocompress.search.tables import Floats
+from autocompress.engine.pareto import non_dominated
+from autocompress.engine.tables import Floats
 
 _SAMPLES = 4096
 

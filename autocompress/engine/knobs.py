@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from autocompress.search.tables import Floats, Tables
+from autocompress.engine.tables import Floats, Tables
 
 _MOST_TECHNIQUES = 4
 _MOST_GROUPS = 4

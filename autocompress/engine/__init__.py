@@ -1,8 +1,8 @@
 """The search engine: option tables and an evaluation function in, a front of policies out."""
 
-from autocompress.search.engine import search
-from autocompress.search.problem import Assignment, Evaluate, Limit, Option, Outcome, Problem, Resource, Unit
-from autocompress.search.trial import Refit, SearchOutcome, Trial
+from autocompress.engine.loop import search
+from autocompress.engine.problem import Assignment, Evaluate, Limit, Option, Outcome, Problem, Resource, Unit
+from autocompress.engine.trial import Refit, SearchOutcome, Trial
 
 __all__ = [
     "Assignment",

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autocompress.search.hypervolume import hypervolume
-from autocompress.search.pareto import non_dominated
-from autocompress.search.problem import Problem
-from autocompress.search.tables import Floats
-from autocompress.search.trial import Trial
+from autocompress.engine.hypervolume import hypervolume
+from autocompress.engine.pareto import non_dominated
+from autocompress.engine.problem import Problem
+from autocompress.engine.tables import Floats
+from autocompress.engine.trial import Trial
 
 _MARGIN = 0.1
 _EXACT = 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.search.tables import Bools, Floats
+from autocompress.engine.tables import Bools, Floats
 
 
 def non_dominated(points: Floats) -> Bools:

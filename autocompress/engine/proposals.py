@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autocompress.search.hypervolume import halton
-from autocompress.search.model import Model
-from autocompress.search.problem import LOSS, Assignment
-from autocompress.search.tables import Floats, Ints, as_array
+from autocompress.engine.hypervolume import halton
+from autocompress.engine.model import Model
+from autocompress.engine.problem import LOSS, Assignment
+from autocompress.engine.tables import Floats, Ints, as_array
 
 _GOLDEN = 0.6180339887498949
 

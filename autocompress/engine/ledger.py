@@ -9,9 +9,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from autocompress.search.knobs import Knobs
-from autocompress.search.problem import Assignment, Outcome, Problem
-from autocompress.search.trial import Trial
+from autocompress.engine.knobs import Knobs
+from autocompress.engine.problem import Assignment, Outcome, Problem
+from autocompress.engine.trial import Trial
 
 Z = 1.0
 _STATES = (TrialState.COMPLETE, TrialState.FAIL)
