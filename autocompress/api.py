@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifact import Artifact, load
+from autocompress.measure.machine import prepare_environment
 from autocompress.objective import Objective
 from autocompress.policy import Policy
 from autocompress.run.progress import Progress, silent
@@ -44,6 +45,7 @@ def search(
     >>> result = ac.search("demo", budget="75%", trials=20)        # doctest: +SKIP
     >>> result.best.model(**inputs)                                # doctest: +SKIP
     """
+    prepare_environment()
     from autocompress.run.search import run_search
 
     request = SearchRequest(
@@ -73,6 +75,7 @@ def apply(
     Returns the saved `Artifact` when ``out`` is given, else the compressed module. Calibration uses ``data``, or what
     comes with the model. Raises PolicyError when the policy names layers that the model does not have.
     """
+    prepare_environment()
     from autocompress.run.apply import run_apply
 
     loaded = policy if isinstance(policy, Policy) else Policy.load(policy)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from autocompress.measure.machine import prepare_environment
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
@@ -17,8 +19,7 @@ def main() -> None:
 
 def prepare() -> None:
     """Settings that must stand before torch or transformers are imported, here and in every child process."""
-    # Idle OpenMP threads must sleep: a spin-wait on a busy machine measured 10 to 100 times off.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    prepare_environment()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Bars and notices of the libraries would tear the live display apart; a user may ask for them.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

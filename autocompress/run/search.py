@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, linear_regression, pstdev
 from typing import Any
 
 import optuna
@@ -108,12 +109,13 @@ def _search(setup: Setup, binding: Binding, folder: RunFolder, clock: Clock, pro
             on_trial=teller.told,
         )
     found = [read.trial(trial, number) for number, trial in enumerate(outcome.trials)]
+    found, accuracy = _fitted(found)
     front = [found[outcome.trials.index(trial)] for trial in outcome.front]
     progress(Event("search", message=f"stopped: {outcome.stopped_because}; {outcome.verdict}", note=True))
     with clock.stage("verify"):
         verified = verify(setup, plan, folder, found, figures, sessions, context, progress)
     with clock.stage("emit"):
-        accuracy = _accuracy(found) | {"probe_share": plan.probe_share}
+        accuracy |= {"probe_share": plan.probe_share}
         result = _result(setup, folder, plan, clock, (found, front), outcome, verified, (baseline, figures), accuracy)
         write_run(result, folder.path)
     progress(Event("emit", 1, 1, f"wrote {folder.path}"))
@@ -239,15 +241,34 @@ def _objectives(setup: Setup) -> tuple[Objective, ...]:
     return (*BUILTIN, *setup.names.objectives)
 
 
-def _accuracy(trials: list[Trial]) -> dict[str, float]:
-    """How far the tables' latency predictions were from what was measured, over all finished trials."""
+def _fitted(trials: Sequence[Trial]) -> tuple[list[Trial], dict[str, float]]:
+    """Latency predictions from the line ``t = a + b * table`` through the sweep's trials, and how far they were off.
+
+    ``mape`` and ``sd`` are of the trials after the sweep, which the line has not seen; ``table_mape`` is the error of the
+    table alone, before the fit, over all trials.
+    """
     done = [trial for trial in trials if trial.state == "complete"]
-    errors = [trial.predicted["latency"] / trial.values["latency"] - 1 for trial in done]
-    if not errors:
-        return {}
-    mean = sum(errors) / len(errors)
-    spread = (sum((error - mean) ** 2 for error in errors) / len(errors)) ** 0.5
-    return {"mape": sum(map(abs, errors)) / len(errors), "bias": mean, "sd": spread, "count": float(len(errors))}
+    seen = [trial for trial in done if trial.stage == "sweep"]
+    tables = [trial.predicted["latency"] for trial in seen]
+    if len(set(tables)) < 3:
+        return list(trials), {}
+    slope, intercept = linear_regression(tables, [trial.values["latency"] for trial in seen])
+    fitted = [
+        replace(trial, predicted={"latency": intercept + slope * trial.predicted["latency"]})
+        if trial in done
+        else trial
+        for trial in trials
+    ]
+    held_out = [_error(trial) for trial in fitted if trial.state == "complete" and trial.stage != "sweep"]
+    accuracy = {"table_mape": fmean(abs(_error(trial)) for trial in done), "slope": slope}
+    if held_out:
+        accuracy |= {"mape": fmean(map(abs, held_out)), "bias": fmean(held_out), "sd": pstdev(held_out)}
+        accuracy["count"] = float(len(held_out))
+    return fitted, accuracy
+
+
+def _error(trial: Trial) -> float:
+    return trial.predicted["latency"] / trial.values["latency"] - 1
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
