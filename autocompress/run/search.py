@@ -244,8 +244,8 @@ def _objectives(setup: Setup) -> tuple[Objective, ...]:
 def _fitted(trials: Sequence[Trial]) -> tuple[list[Trial], dict[str, float]]:
     """Latency predictions from the line ``t = a + b * table`` through the sweep's trials, and how far they were off.
 
-    ``mape`` and ``sd`` are of the trials after the sweep, which the line has not seen; ``table_mape`` is the error of the
-    table alone, before the fit, over all trials.
+    ``mape`` and ``sd`` are of the trials after the sweep, which the line has not seen; ``table_mape`` is the error of
+    the table alone, before the fit, over all trials.
     """
     done = [trial for trial in trials if trial.state == "complete"]
     seen = [trial for trial in done if trial.stage == "sweep"]
