@@ -1,4 +1,4 @@
-"""Search under a budget of your own: at most 22 million parameters, in three quarters of the dense model's time.
+"""Search under a budget of your own: at most 22.4 million parameters, in three quarters of the dense model's time.
 
 An objective is a name, a direction and a function of the compressed module. Run it: python examples/custom_objective.py
 """
@@ -25,8 +25,8 @@ def parameters(model: nn.Module) -> float:
 
 def main(out: Path) -> int:
     """Search, show the front, and return the exit code of the command line: 0 kept, 3 not kept."""
-    few = ac.Objective("parameters", direction="minimize", function=parameters, budget="22000000")
-    result = ac.search("demo", budget="75%", objectives=[few], trials=24, time="60s", out=out)
+    few = ac.Objective("parameters", direction="minimize", function=parameters, budget="22400000")
+    result = ac.search("demo", budget="75%", objectives=[few], trials=24, time="90s", out=out)
     trials = result.to_dataframe()
     front = trials[trials["trial"].isin([trial.number for trial in result.front])]
     print(front.to_string(index=False))

@@ -73,8 +73,9 @@ class SearchResult:
 
     def verdict_line(self) -> str:
         """The answer in one line, for people and logs."""
-        head = "budget kept" if self.kept else "budget NOT kept"
-        return f"{head}; " + " ".join(verdict.reason for verdict in self.verdicts)
+        if self.kept:
+            return "budget kept: " + " ".join(verdict.reason.removeprefix("kept: ") for verdict in self.verdicts)
+        return "budget NOT kept: " + " ".join(verdict.reason for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:
         """Everything above as JSON-able data; the same that ``--json`` prints."""

@@ -15,7 +15,7 @@ from autocompress.compress import apply_policy
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
 from autocompress.measure.interval import interval
-from autocompress.measure.verdict import MOST_SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
+from autocompress.measure.verdict import KEPT, MOST_SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
 from autocompress.measurement import Measurement
 from autocompress.objective import Budget
 from autocompress.policy import Policy
@@ -31,6 +31,7 @@ MOST_CANDIDATES = 5
 NEAR = 0.02
 """How far over a limit a candidate may be by the search's own measurement, when none is within."""
 Z = 1.645
+Judged = tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]
 
 
 @dataclass(frozen=True)
@@ -56,31 +57,27 @@ def verify(
     progress: Progress,
 ) -> Verified:
     """Confirm candidates best-first until one keeps every budget; else name the nearest."""
-    judged: list[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]] = []
+    judged: list[Judged] = []
+    failures = 0
     scores = _Scores(setup, folder, context)
-    candidates = _ranked(trials, progress)
-    for trial in candidates:
-        if len(judged) == MOST_CANDIDATES:
+    confirm = _Confirm(setup, folder, dense, figures, context, scores, progress)
+    for trial in _ranked(trials, progress):
+        if len(judged) + failures == MOST_CANDIDATES:
             break
         if not _worth_trying(trial, judged):
             continue
-        number = f"candidate {len(judged) + 1}"
+        number = f"candidate {len(judged) + failures + 1}"
         progress(Event("verify", message=f"{number}: saving and reloading"))
-        artifact = _saved(setup, plan, folder, trial.policy)
-        quality = scores.of(artifact.program, "selection", trial.policy)
-        custom = {o.name: float(o.function(artifact.model)) for o in setup.names.objectives if o.function is not None}
-        sessions: list[Session] = []
-        while True:
-            verdicts, measured = _judge(setup.names.budgets, sessions, dense, artifact, quality, custom, figures)
-            if not needs_more(verdicts, len(sessions), least=setup.request.sessions, most=MOST_SESSIONS):
-                break
-            progress(Event("verify", len(sessions), setup.request.sessions, f"{number}: session {len(sessions) + 1}"))
-            key = f"session/{context}/{trial.policy.digest()}/{len(sessions)}"
-            stored = folder.store.memo(key, partial(_session, setup, artifact.path, len(sessions)))
-            sessions.append(Session.from_json(stored))
+        try:
+            artifact = _saved(setup, plan, folder, trial.policy)
+            verdicts, measured = confirm(trial, artifact, number)
+        except TrialError as error:  # a session that crashed or hung, outputs that cannot be scored: the next one
+            failures += 1
+            progress(Event("verify", message=f"{number} failed: {error}", note=True))
+            continue
         judged.append((trial, verdicts, measured))
         progress(Event("verify", message=" ".join(verdict.reason for verdict in verdicts), note=True))
-        if overall(verdicts) == "kept":
+        if overall(verdicts) == KEPT:
             progress(Event("verify", message="scoring the test split"))
             test = scores.test(artifact.program, trial.policy)
             annotate(
@@ -93,6 +90,36 @@ def verify(
             return Verified(best, trial.policy, None, verdicts, measured, test)
     shutil.rmtree(folder.candidates, ignore_errors=True)
     return _nearest(setup, trials, judged, figures)
+
+
+@dataclass(frozen=True)
+class _Confirm:
+    """Verdicts on reloaded artifacts, each over as many fresh processes as it takes."""
+
+    setup: Setup
+    folder: RunFolder
+    dense: Sequence[Session]
+    figures: Mapping[str, float]
+    context: str
+    scores: _Scores
+    progress: Progress
+
+    def __call__(
+        self, trial: Trial, artifact: Artifact, number: str
+    ) -> tuple[tuple[Verdict, ...], Mapping[str, Measurement]]:
+        names = self.setup.names
+        quality = self.scores.of(artifact.program, "selection", trial.policy)
+        custom = {o.name: float(o.function(artifact.model)) for o in names.objectives if o.function is not None}
+        sessions: list[Session] = []
+        while True:
+            verdicts, measured = _judge(names.budgets, sessions, self.dense, artifact, quality, custom, self.figures)
+            least = self.setup.request.sessions
+            if not needs_more(verdicts, len(sessions), least=least, most=MOST_SESSIONS):
+                return verdicts, measured
+            self.progress(Event("verify", len(sessions), least, f"{number}: session {len(sessions) + 1}"))
+            key = f"session/{self.context}/{trial.policy.digest()}/{len(sessions)}"
+            stored = self.folder.store.memo(key, partial(_session, self.setup, artifact.path, len(sessions)))
+            sessions.append(Session.from_json(stored))
 
 
 class _Scores:
@@ -140,10 +167,11 @@ def _ranked(trials: Sequence[Trial], progress: Progress) -> list[Trial]:
         within = [trial for trial in done if max(trial.constraints.values(), default=0.0) <= NEAR]
     progress(Event("verify", message=f"{len(within)} candidates within the budgets"))
     distinct = {trial.policy.digest(): trial for trial in within}
-    return sorted(distinct.values(), key=lambda trial: (-trial.values["quality"], trial.values["latency"]))
+    # Qualities that agree to four decimals are told apart by nobody: the faster one leaves room under the budget.
+    return sorted(distinct.values(), key=lambda trial: (-round(trial.values["quality"], 4), trial.values["latency"]))
 
 
-def _worth_trying(trial: Trial, judged: Sequence[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]]) -> bool:
+def _worth_trying(trial: Trial, judged: Sequence[Judged]) -> bool:
     """Not, when an earlier candidate shows that what was measured in the search must be off by more than its margin."""
     for earlier, verdicts, _ in judged:
         for verdict in verdicts:
@@ -232,7 +260,7 @@ def _scaled(found: Measurement, factor: float) -> Measurement:
 def _nearest(
     setup: Setup,
     trials: Sequence[Trial],
-    judged: Sequence[tuple[Trial, tuple[Verdict, ...], Mapping[str, Measurement]]],
+    judged: Sequence[Judged],
     figures: Mapping[str, float],
 ) -> Verified:
     """The candidate with the smallest worst gap; without a judged one, the trial with the smallest violation."""
