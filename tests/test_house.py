@@ -154,3 +154,11 @@ def test_no_public_name_is_hidden_by_a_submodule() -> None:
     # Importing a submodule sets it on the package, over a function of the same name.
     inside = {path.stem for path in (ROOT / "autocompress").iterdir()}
     assert inside & set(autocompress.__all__) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_of_the_makefile_imports(path: Path) -> None:
+    assert f"tests.benchmarks.{path.stem}" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    command = [sys.executable, "-c", f"import tests.benchmarks.{path.stem}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from autocompress.engine import engine
+from autocompress.engine import loop
 from autocompress.engine.problem import Assignment, Outcome
 from tests.benchmarks import rivals
 from tests.benchmarks.synthetic import BUDGETS, Synthetic, build, problem, tables
@@ -50,11 +50,11 @@ def figures(truth: Synthetic, front: Front, policies: list[Assignment], charged:
     return Score(tuple(fractions), tuple(front.regret(*(column[:count] for column in columns))))
 
 
-def ours(truth: Synthetic, front: Front, seed: int, stages: frozenset[str] = engine.STAGES, probes: int = 1) -> Score:
+def ours(truth: Synthetic, front: Front, seed: int, stages: frozenset[str] = loop.STAGES, probes: int = 1) -> Score:
     """The engine on tables with one probe per (layer, technique), or on cheap scores alone."""
     parts, charged = tables(truth, probes=probes)
     space = problem(truth, parts, front.limit)
-    found = engine.search(space, truth.evaluate, trials=int(AT[-1] - charged), seed=seed, stages=stages)
+    found = loop.search(space, truth.evaluate, trials=int(AT[-1] - charged), seed=seed, stages=stages)
     return figures(truth, front, [trial.assignment for trial in found.trials], charged)
 
 
@@ -103,7 +103,7 @@ def removed() -> dict[str, Callable[[Synthetic, Front, int], Score]]:
     """Ours with each stage removed."""
 
     def without(*stages: str) -> Callable[[Synthetic, Front, int], Score]:
-        return lambda truth, front, seed: ours(truth, front, seed, engine.STAGES - set(stages))
+        return lambda truth, front, seed: ours(truth, front, seed, loop.STAGES - set(stages))
 
     found = {
         f"ours without {stage}": without(stage) for stage in ("sweep", "resolve", "tpe", "screen", "refit", "local")
@@ -161,7 +161,7 @@ def overhead(layers: int, trials: int) -> tuple[float, float]:
         return outcome
 
     started = time.perf_counter(), time.process_time()
-    engine.search(space, evaluate, trials=trials, seed=0)
+    loop.search(space, evaluate, trials=trials, seed=0)
     wall, cpu = time.perf_counter() - started[0] - spent[0], time.process_time() - started[1] - spent[1]
     return 1000 * wall / trials, 1000 * cpu / trials
 
