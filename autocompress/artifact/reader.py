@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
+from autocompress.artifact.atomic import new_folder
 from autocompress.artifact.manifest import Manifest, inside, read_manifest, size, verify
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
@@ -63,6 +65,16 @@ class Artifact:
         if names.EXAMPLE not in self.manifest.files:
             return None
         return fit_inputs(read_tensors(self.path / names.EXAMPLE), self.target, target or self.target)
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the artifact, verified, to a new or empty folder; it appears whole or not at all.
+
+        Raises ArtifactError when a file was changed since, RunError when the folder cannot be written.
+        """
+        verify(self.path, self.manifest)
+        with new_folder(Path(path), marker=names.MANIFEST) as temporary:
+            shutil.copytree(self.path, temporary, dirs_exist_ok=True)
+        return Path(path)
 
     def __call__(self, inputs: Mapping[str, Tensor] | None = None, /, **named: Tensor) -> Any:
         """Run the program on inputs by name, given as one mapping or as keywords."""

@@ -51,6 +51,14 @@ def test_the_artifact_is_what_was_measured(finished: SearchResult) -> None:
     torch.testing.assert_close(main_output(call(applied, inputs)), main_output(call(best.model, inputs)))
 
 
+def test_the_artifact_is_saved_elsewhere(finished: SearchResult, tmp_path: Path) -> None:
+    assert finished.best is not None
+    copy = load(finished.best.save(tmp_path / "copy"), base=tiny.model())
+    assert copy.policy == finished.best.policy
+    with pytest.raises(RunError, match="holds something else"):
+        finished.best.save(Path(__file__).parent)
+
+
 def test_results_are_tables_and_json(finished: SearchResult) -> None:
     table = finished.to_dataframe()
     assert isinstance(table, pandas.DataFrame)
