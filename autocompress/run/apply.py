@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifact import load, save
 from autocompress.compress import apply_policy, check_policy, collect_statistics
 from autocompress.errors import RunError
 from autocompress.policy import Policy
-from autocompress.run.baseline import origin
 from autocompress.run.progress import Event, Progress
 from autocompress.run.request import SearchRequest
-from autocompress.run.setup import base_of, check_names, set_up
+from autocompress.run.saving import save_policy
+from autocompress.run.setup import check_names, set_up
 
 
 def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress: Progress) -> Any:
@@ -29,20 +28,8 @@ def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
     progress(Event("emit", message="compressing"))
-    model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
     if out is None:
-        return model
-    save(
-        out,
-        model,
-        policy,
-        setup.layers,
-        target=setup.target,
-        registry=setup.registry,
-        record=origin(setup),
-        program=names.runtime.lower(model, policy, setup.example),
-        processor=setup.loaded.processor,
-        example=setup.example,
-    )
+        return apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+    artifact = save_policy(setup, policy, statistics, out)
     progress(Event("emit", 1, 1, f"wrote {out}"))
-    return load(out, base=base_of(setup), device=setup.target.device)
+    return artifact

@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from autocompress.artifact import Artifact, Session, annotate, load, run_session, save
-from autocompress.compress import apply_policy
+from autocompress.artifact import Artifact, Session, annotate, load, run_session
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
 from autocompress.measure.interval import interval
@@ -23,6 +22,7 @@ from autocompress.run.baseline import origin
 from autocompress.run.folder import RunFolder
 from autocompress.run.plan import Plan
 from autocompress.run.progress import Event, Progress
+from autocompress.run.saving import save_policy
 from autocompress.run.setup import Setup, base_of
 from autocompress.runtime import Program
 from autocompress.trial import Trial
@@ -69,7 +69,7 @@ def verify(
         number = f"candidate {len(judged) + failures + 1}"
         progress(Event("verify", message=f"{number}: saving and reloading"))
         try:
-            artifact = _saved(setup, plan, folder, trial.policy)
+            artifact = save_policy(setup, trial.policy, plan.statistics, folder.candidates / trial.policy.digest())
             verdicts, measured = confirm(trial, artifact, number)
         except TrialError as error:  # a session that crashed or hung, outputs that cannot be scored: the next one
             failures += 1
@@ -184,24 +184,6 @@ def _worth_trying(trial: Trial, judged: Sequence[Judged]) -> bool:
             if over == (verdict.budget.objective.direction == "minimize"):
                 return False
     return True
-
-
-def _saved(setup: Setup, plan: Plan, folder: RunFolder, policy: Policy) -> Artifact:
-    """The candidate on disk, compressed afresh from the dense weights, and loaded again."""
-    model = apply_policy(setup.model, policy, setup.layers, setup.registry, plan.statistics)
-    path = save(
-        folder.candidates / policy.digest(),
-        model,
-        policy,
-        setup.layers,
-        target=setup.target,
-        registry=setup.registry,
-        record=origin(setup),
-        program=setup.names.runtime.lower(model, policy, setup.example),
-        processor=setup.loaded.processor,
-        example=setup.example,
-    )
-    return load(path, base=base_of(setup), device=setup.target.device)
 
 
 def _session(setup: Setup, folder: Path, number: int) -> dict[str, Any]:
