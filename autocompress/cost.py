@@ -37,7 +37,8 @@ Memo = Callable[[str, Callable[[], Any]], Any]
 
 Dense = tuple[nn.Module, tuple[int, int] | None, Recorded]
 ROUNDS, SECONDS = 40, 1.0
-CACHE, MOST_COPIES = 16 * 2**20, 12
+CACHE = 32 * 2**20
+"""Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ class Cost:
 
 
 class CostTable:
-    """Times options on the target and remembers every entry under a key that says all it depends on."""
+    """Times options on the target and remembers every entry under a key that says all it depends on.
 
-    def __init__(self, registry: Registry, target: Target, memo: Memo) -> None:
+    kernels, model   what the target, and what the model with its timed input, are known by in keys.
+    weights          bytes of the model's weights: what the caches see between two calls of one layer.
+    """
+
+    def __init__(self, registry: Registry, target: Target, memo: Memo, kernels: str, model: str, weights: int) -> None:
         self._registry, self._target, self._memo = registry, target, memo
-        self._context = _digest([target.device, target.runtime, target.threads, dict(target.fingerprint)])
+        self._kernels, self._of_model, self._weights = kernels, model, weights
 
     def modules(
         self, layer: Layer, dense: nn.Module, shape: tuple[int, int], recorded: Recorded, options: Sequence[LayerPolicy]
@@ -73,7 +78,8 @@ class CostTable:
         example = recorded.args[0]
         given = (*example.shape[:-1], shape[1]) if is_linear(dense) else tuple(example.shape)
         what = [layer.kind, list(shape), list(given), str(example.dtype), getattr(dense, "bias", None) is not None]
-        key = f"kernel/{self._context}/{_digest([what, [option.label() for option in options]])}"
+        what.append(copies := self._copies(_resized(dense, shape)))
+        key = f"kernel/{self._kernels}/{_digest([what, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
             x = _input(dense, shape, recorded)
@@ -82,7 +88,7 @@ class CostTable:
             for option in options:
                 first = _build(base, layer, option, self._registry)
                 if first is not None:
-                    built[option.label()] = [first, *(deepcopy(first) for _ in range(_copies(base) - 1))]
+                    built[option.label()] = [first, *(deepcopy(first) for _ in range(copies - 1))]
             times = self._time({label: _rotation(modules, x) for label, modules in built.items()})
             return _entries(times, {label: _bytes(modules[0]) for label, modules in built.items()})
 
@@ -100,7 +106,7 @@ class CostTable:
         owner = model.get_submodule(layer.owner)
         what = [layer.kind, type(owner).__name__, {r: list(s) for r, s in layer.shapes.items()}, dict(layer.sizes)]
         given = _shape_of(recorded)
-        key = f"structure/{self._context}/{_digest([what, given, [option.label() for option in options]])}"
+        key = f"structure/{self._kernels}/{_digest([what, given, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
             calls: dict[str, Callable[[], object]] = {}
@@ -124,7 +130,7 @@ class CostTable:
         what = {
             name: [list(shape) if shape else [], _shape_of(recorded)] for name, (_, shape, recorded) in dense.items()
         }
-        key = f"shares/{self._context}/{_digest([type(model).__name__, sorted(example), what])}"
+        key = f"shares/{self._of_model}/{_digest(what)}"
 
         def measure() -> dict[str, float]:
             calls: dict[str, Callable[[], object]] = {"": lambda: call(model, example)}
@@ -132,7 +138,7 @@ class CostTable:
                 if shape is None:
                     calls[name] = _replayed(module, recorded)
                 else:
-                    copies = [_resized(module, shape) for _ in range(_copies(_resized(module, shape)))]
+                    copies = [_resized(module, shape) for _ in range(self._copies(_resized(module, shape)))]
                     calls[name] = _rotation(copies, _input(module, shape, recorded))
             times = self._time(calls, seconds=4 * SECONDS)
             whole = times.pop("")
@@ -143,6 +149,10 @@ class CostTable:
 
         found: dict[str, float] = self._memo(key, measure)
         return found
+
+    def _copies(self, base: nn.Module) -> int:
+        """As many copies as weigh what the model weighs; a power of two, so that models of a kind share entries."""
+        return 1 << max(0, (min(self._weights, CACHE) // max(1, _bytes(base))).bit_length() - 1)
 
     def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
         with device_lock(self._target.device), torch.inference_mode():
@@ -213,13 +223,15 @@ def _replayed(module: nn.Module, recorded: Recorded) -> Callable[[], object]:
     return lambda: recorded.run(module)
 
 
-def _copies(base: nn.Module) -> int:
-    """As many copies as outgrow the caches that one core has for itself."""
-    return max(1, min(MOST_COPIES, CACHE // max(1, _bytes(base))))
-
-
 def _rotation(modules: Sequence[nn.Module], x: Tensor) -> Callable[[], object]:
-    """Calls the copies in turn: in a whole model a layer finds the weights of others in the caches, not its own."""
+    """Calls the copies in turn: in a whole model a layer finds the weights of others in the caches, not its own.
+
+    Every option gets as many copies as the dense layer, so that a small one finds as much in the caches as it would in
+    a model that is small throughout. Each has run before: kernels arrange their weights at the first call.
+    """
+    with torch.inference_mode():
+        for module in modules:
+            module(x)
     turn = cycle(modules)
     return lambda: next(turn)(x)
 

@@ -8,6 +8,7 @@ scores of its part and technique, so that they predict the evaluator's loss.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,47 +76,48 @@ class Sensitivity:
     def cheap(self, owner: str, policy: Policy) -> float | None:
         """Relative squared error at the owner's output, or None when this point cannot be built or gives NaN."""
 
-        def measure() -> float | None:
-            try:
-                model = self._bench.set(policy)
-                with torch.inference_mode():
-                    error = self._recorded[owner].error(model.get_submodule(owner))
-            except Exception as failure:  # a stranger's module may raise anything: this option is not offered
-                self._refuse(policy, failure)
-                logger.debug("refused %s", policy.to_json(), exc_info=True)
-                return None
-            finally:
-                self._bench.set(Policy())
-            return error if error == error else None  # NaN is not equal to itself
+        def measure() -> float:
+            model = self._bench.set(policy)
+            with torch.inference_mode():
+                return self._recorded[owner].error(model.get_submodule(owner))
 
-        value = self._memo(f"cheap/{self._context}/{owner}/{policy.digest()}", measure)
-        return None if value is None else float(value)
+        return self._offered(f"cheap/{self._context}/{owner}/{policy.digest()}", policy, measure)
 
     def probe(self, order: int, policy: Policy, cheap: float) -> Probed:
         """The evaluator's loss when only these layers change, run from position ``order`` on."""
 
-        def measure() -> float | None:
+        def measure() -> float:
             self._prepare()
             assert self._suffix is not None
             suffix, at = self._suffix, {id(batch): index for index, batch in enumerate(self._batches)}
-            try:
-                model = self._bench.set(policy)
+            model = self._bench.set(policy)
 
-                def run(batch: Batch) -> Any:
-                    with suffix.from_layer(model, order, at[id(batch)]), torch.inference_mode():
-                        return call(model, batch)
+            def run(batch: Batch) -> Any:
+                with suffix.from_layer(model, order, at[id(batch)]), torch.inference_mode():
+                    return call(model, batch)
 
-                score = self._evaluator.score(run, self._batches, self._reference).value
-            except Exception as error:  # as above
-                self._refuse(policy, error)
-                logger.debug("refused %s", policy.to_json(), exc_info=True)
-                return None
-            finally:
-                self._bench.set(Policy())
-            return max(0.0, self._dense - score)
+            return max(0.0, self._dense - self._evaluator.score(run, self._batches, self._reference).value)
 
-        loss = self._memo(f"probe/{self._context}/{policy.digest()}", measure)
-        return Probed(float("inf") if loss is None else float(loss), cheap)
+        loss = self._offered(f"probe/{self._context}/{policy.digest()}", policy, measure)
+        return Probed(float("inf") if loss is None else loss, cheap)
+
+    def _offered(self, key: str, policy: Policy, measure: Callable[[], float]) -> float | None:
+        """The stored or measured value; None when the policy does not run, which is tried again by the next search."""
+
+        def finite() -> float:
+            value = measure()
+            if not math.isfinite(value):
+                raise TrialError(f"gives {value}")
+            return value
+
+        try:
+            return float(self._memo(key, finite))
+        except Exception as error:  # a stranger's module may raise anything: this option is not offered
+            self._refuse(policy, error)
+            logger.debug("refused %s", policy.to_json(), exc_info=True)
+            return None
+        finally:
+            self._bench.set(Policy())
 
     def _refuse(self, policy: Policy, error: Exception) -> None:
         cause = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from families import FAMILIES, Family
@@ -16,6 +18,14 @@ def family(request: pytest.FixtureRequest) -> Family:
 @pytest.fixture
 def bert() -> Family:
     return FAMILIES["bert"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_cache() -> Iterator[None]:
+    """Tests measure for themselves, in child processes too; those of the cache set one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOCOMPRESS_CACHE", "")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli import apply, bench, diff, doctor, plugins, search, spaces
+from autocompress.cli import apply, bench, cache, diff, doctor, plugins, search, spaces
 
 app = typer.Typer(
     name="autocompress",
@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (search, apply, bench, plugins, spaces, doctor, diff):
+for module in (search, apply, bench, plugins, spaces, doctor, diff, cache):
     module.add_to(app)
 
 

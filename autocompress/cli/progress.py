@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -57,18 +58,31 @@ def clock(seconds: float | None) -> str:
 
 
 class Silent:
-    """Shows nothing; remembers the best."""
+    """Shows nothing; remembers the best, and that somebody pressed Ctrl-C.
+
+    An interrupt that arrives inside a library's own handling of errors may be swallowed there: then the next event
+    raises it again.
+    """
 
     best = ""
+    _stopped = False
+    _before: Any = None
 
     def __call__(self, event: Event) -> None:
+        if self._stopped:
+            raise KeyboardInterrupt
         self.best = event.best or self.best
 
     def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._stop)
         return self
 
     def __exit__(self, kind: Kind, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
+        signal.signal(signal.SIGINT, self._before)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopped = True
+        raise KeyboardInterrupt
 
 
 class PlainLines(Silent):
@@ -104,9 +118,10 @@ class LiveLine(Silent):
 
     def __enter__(self) -> Self:
         self.live.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind: Kind, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
         self.live.stop()
 
     def __call__(self, event: Event) -> None:

@@ -56,7 +56,9 @@ def search(
     threads: Annotated[int | None, typer.Option(help="Threads of a CPU; default: the free cores.")] = None,
     sampler: Annotated[str | None, typer.Option(help="What proposes knobs; default: tpe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; default: 0.")] = None,
-    trials: Annotated[int | None, typer.Option(help="The most policies to evaluate; default: 60.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="The most policies to evaluate; with no --time either: 100.")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="The most time for the search stage, such as 5m.")] = None,
     sessions: Annotated[int | None, typer.Option(help="Fresh processes for the verdict, at least; default: 3.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; the same again resumes.")] = None,

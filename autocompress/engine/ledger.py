@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from autocompress.engine.knobs import Knobs
-from autocompress.engine.problem import Assignment, Outcome, Problem
+from autocompress.engine.problem import Assignment, Forecast, Outcome, Problem
 from autocompress.engine.trial import Trial
 
 Z = 1.0
@@ -48,11 +48,13 @@ class Ledger:
             return None
         told: Mapping[str, Any] = attrs["outcome"]
         outcome = Outcome(told["values"], told["spread"], told["cause"], told["seconds"])
-        return self._trial(frozen.number, str(attrs["stage"]), tuple(attrs["policy"]), outcome)
+        forecast = Forecast(attrs["predicted"], attrs["predicted_sd"])
+        return self._trial(frozen.number, str(attrs["stage"]), tuple(attrs["policy"]), outcome, forecast)
 
-    def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome) -> Trial:
+    def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
         limits = {} if outcome.cause else self.constraints(outcome)
-        return Trial(number, stage, policy, outcome.values, outcome.spread, limits, outcome.cause, outcome.seconds)
+        told = outcome.values, outcome.spread, limits, outcome.cause, outcome.seconds
+        return Trial(number, stage, policy, *told, forecast.values, forecast.sd)
 
     def ask(self, count: int) -> list[optuna.Trial]:
         """`count` trials whose knobs the sampler chose."""
@@ -68,12 +70,16 @@ class Ledger:
         for trial in asked:
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def start(self, asked: optuna.Trial, policy: Assignment, stage: str) -> None:
-        """Write the policy down before it is evaluated, so that an interruption can be resumed."""
+    def start(self, asked: optuna.Trial, policy: Assignment, stage: str, forecast: Forecast) -> None:
+        """Write down the policy and what is expected of it, before it is evaluated."""
         asked.set_user_attr("stage", stage)
+        asked.set_user_attr("predicted", dict(forecast.values))
+        asked.set_user_attr("predicted_sd", dict(forecast.sd))
         asked.set_user_attr("policy", list(policy))
 
-    def finish(self, asked: optuna.Trial, policy: Assignment, stage: str, outcome: Outcome) -> Trial:
+    def finish(
+        self, asked: optuna.Trial, policy: Assignment, stage: str, outcome: Outcome, forecast: Forecast
+    ) -> Trial:
         """Tell what the evaluation found; a non-finite or missing value is a failure."""
         outcome = self._checked(outcome)
         stored = {
@@ -82,7 +88,7 @@ class Ledger:
             "cause": outcome.cause,
             "seconds": outcome.seconds,
         }
-        trial = self._trial(asked.number, stage, policy, outcome)
+        trial = self._trial(asked.number, stage, policy, outcome, forecast)
         asked.set_user_attr("outcome", stored)
         if outcome.cause is not None:
             asked.set_user_attr("cause", outcome.cause)

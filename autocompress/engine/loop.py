@@ -187,6 +187,7 @@ class _Run:
             if policy is not None and policy not in self.seen:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, "sweep")
                 left -= 1
+                self._learn_resources()
 
     def _propose(self, stage: str) -> bool:
         """Evaluate one new policy of this stage; False if it had none."""
@@ -271,6 +272,12 @@ class _Run:
             self._volume = Improvement(points, self.space.reference, self._ideal)
         return self._volume
 
+    def _learn_resources(self) -> None:
+        """Whole models are not the sum of their layers: even the plain sweep aims by what it has measured."""
+        done = [trial for trial in self.trials if not trial.failed]
+        if done:
+            self.model.learn_resources([trial.assignment for trial in done], [trial.values for trial in done])
+
     def _refit(self) -> None:
         done = [trial for trial in self.trials if not trial.failed]
         if "refit" not in self.stages or len(done) < 4:
@@ -284,14 +291,15 @@ class _Run:
         self.refits.append(Refit(len(self.trials), fit.error, fit.misfit, scales, lines))
 
     def _evaluate(self, asked: optuna.Trial, policy: Assignment, stage: str) -> None:
-        self.ledger.start(asked, policy, stage)
+        forecast = self.model.forecast(policy)
+        self.ledger.start(asked, policy, stage, forecast)
         self.seen.add(policy)
         try:
             outcome = self.evaluate(policy)
         except Exception as error:
             logger.warning("trial %d failed: %s", asked.number, error, exc_info=True)
             outcome = Outcome({}, cause=f"{type(error).__name__}: {error}")
-        trial = self.ledger.finish(asked, policy, stage, outcome)
+        trial = self.ledger.finish(asked, policy, stage, outcome, forecast)
         self._reward(trial)
         self.trials.append(trial)
         if self.on_trial is not None:

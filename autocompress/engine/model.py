@@ -9,7 +9,7 @@ import numpy as np
 from autocompress.engine import resources as fits
 from autocompress.engine.allocator import solve as allocate
 from autocompress.engine.knobs import Knobs
-from autocompress.engine.problem import LOSS, Assignment, Problem, Resource
+from autocompress.engine.problem import LOSS, Assignment, Forecast, Problem, Resource
 from autocompress.engine.surrogate import Surrogate
 from autocompress.engine.tables import Floats, Ints, Tables, as_array, build_tables
 
@@ -25,8 +25,7 @@ class Model:
         self.problem = problem
         self.tables: Tables = build_tables(problem)
         self.surrogate = Surrogate(self.tables)
-        self.resources: dict[str, Resource] = {resource.name: resource for resource in problem.resources}
-        self._priors = dict(self.resources)
+        self.fitted = {resource.name: fits.unfitted(self.tables, resource) for resource in problem.resources}
         self._custom: dict[str, Floats] = {}
         named = dict.fromkeys([*problem.objectives, *(limit.name for limit in problem.limits)])
         self.names = tuple(named)
@@ -36,12 +35,14 @@ class Model:
         self.capped = tuple(dict.fromkeys([*swept, *(name for name in self.names if name in self.resources)]))
         self._custom_scale: tuple[Floats, Floats] | None = None
 
+    @property
+    def resources(self) -> dict[str, Resource]:
+        """The resource lines as fitted."""
+        return {name: fitted.line for name, fitted in self.fitted.items()}
+
     def line(self, name: str, policies: Ints) -> Floats:
         """Predicted figure of resource `name` for `policies` (C, L)."""
-        index = self.tables.resources.index(name)
-        rows = np.arange(self.tables.n_units)
-        sums = self.tables.costs[index][rows, policies].sum(axis=1)
-        return fits.predict(self.resources[name], sums, self.tables.switches(policies).astype(float))
+        return fits.predict(self.fitted[name], self.tables, policies)
 
     def predict(self, policies: Ints) -> dict[str, Floats]:
         """Predicted value of every objective and limited quantity for `policies` (C, L)."""
@@ -56,6 +57,15 @@ class Model:
                 found[name] = self._design(policies) @ weights if weights is not None else np.zeros(len(policies))
         return found
 
+    def forecast(self, policy: Assignment) -> Forecast:
+        """What is expected of one policy; for a custom objective without a claim of how far off it may be."""
+        policies = as_array([policy])
+        values = {name: float(found[0]) for name, found in self.predict(policies).items()}
+        sd = {name: values[name] * self.resources[name].residual for name in values if name in self.resources}
+        if LOSS in values:
+            sd[LOSS] = values[LOSS] * float(self.surrogate.uncertainty(policies)[0])
+        return Forecast(values, sd)
+
     def _design(self, policies: Ints) -> Floats:
         """Columns for custom objectives: one, log loss, resource sums, scaled: (C, 2 + R)."""
         loss = np.log(np.maximum(self.surrogate.predict(policies), self.surrogate.tiny))
@@ -65,17 +75,18 @@ class Model:
         center, width = self._custom_scale
         return np.column_stack([np.ones(len(policies)), (columns - center) / width])
 
-    def learn(self, assignments: Sequence[Assignment], values: Sequence[Mapping[str, float]], spreads: Floats) -> None:
-        """Refit resource lines and custom lines on all finished trials; `spreads` (N,) are those of the loss."""
+    def learn_resources(self, assignments: Sequence[Assignment], values: Sequence[Mapping[str, float]]) -> None:
+        """Refit the resources on all finished trials."""
         policies = as_array(assignments)
-        switches = self.tables.switches(policies).astype(float)
-        sums = self.tables.cost_sums(policies)
-        for index, name in enumerate(self.tables.resources):
-            if name in self.names:
-                measured = np.array([value[name] for value in values])
-                self.resources[name] = fits.refit(
-                    self._priors[name], sums[:, index], switches, measured, self.tables.n_units
-                )
+        for prior in self.problem.resources:
+            if prior.name in self.names:
+                measured = np.array([value[prior.name] for value in values])
+                self.fitted[prior.name] = fits.refit(self.tables, prior, policies, measured)
+
+    def learn(self, assignments: Sequence[Assignment], values: Sequence[Mapping[str, float]], spreads: Floats) -> None:
+        """Refit everything on all finished trials; `spreads` (N,) are those of the loss."""
+        self.learn_resources(assignments, values)
+        policies = as_array(assignments)
         for name in self.names:
             if name != LOSS and name not in self.resources and len(values) >= 4:
                 self._custom_scale = None
@@ -91,10 +102,9 @@ class Model:
 
     def reach(self, name: str) -> tuple[float, float]:
         """Least and most that resource `name` is worth aiming at: all-cheapest, and dense or its limit if lower."""
-        index = self.tables.resources.index(name)
-        resource = self.resources[name]
-        low = resource.intercept + resource.slope * float(self.tables.costs[index].min(axis=1).sum())
-        high = resource.intercept + resource.slope * float(self.tables.costs[index][:, 0].sum())
+        resource, costs = self.resources[name], self.fitted[name].costs
+        low = resource.intercept + resource.slope * float(costs.min(axis=1).sum())
+        high = resource.intercept + resource.slope * float(costs[:, 0].sum())
         limit = self.problem.limit(name)
         if limit is not None:
             high = min(high, self.safe(name, limit))
@@ -136,20 +146,19 @@ class Model:
         """The options of least total cost, each resource in units of its cap."""
         total = np.where(self.tables.valid, 0.0, np.inf)
         for name, cap in caps.items():
-            total = total + np.nan_to_num(self.tables.costs[self.tables.resources.index(name)], posinf=0.0) / cap
+            total = total + np.nan_to_num(self.fitted[name].costs, posinf=0.0) / cap
         return tuple(total.argmin(axis=1).tolist())
 
     def _solve_caps(
         self, caps: Mapping[str, float], knobs: Knobs | None, values: Mapping[str, float] | None, coupled: bool
     ) -> Assignment | None:
         names = [name for name in self.capped if name in caps]
-        indices = [self.tables.resources.index(name) for name in names]
-        costs = self.tables.costs[indices]
+        costs = np.array([self.fitted[name].costs for name in names]).reshape(len(names), *self.tables.damage.shape)
         lines = [self.resources[name] for name in names]
         budgets = np.array([(caps[line.name] - line.intercept) / (line.slope or 1.0) for line in lines])
         warp = (lambda unary: knobs.warp(unary, self.tables, values)) if knobs and values else (lambda unary: unary)
         damage = warp(self.surrogate.fit.unary)
-        chosen, prices = allocate(damage, costs, budgets)
+        chosen, prices = allocate(damage, self._switch_costs(costs, lines, None, 0.0), budgets)
         if chosen is None:
             return None
         fit = self.surrogate.fit
@@ -193,18 +202,20 @@ class Model:
                 break
         return tuple(best.tolist())
 
-    def _switch_costs(self, costs: Floats, lines: list[Resource], policy: Ints, share: float) -> Floats:
-        """Costs with `share` of a format change charged per neighbour in another format.
+    def _switch_costs(self, costs: Floats, lines: list[Resource], policy: Ints | None, share: float) -> Floats:
+        """Costs with format changes charged: those within a unit, and `share` of those to the neighbours in `policy`.
 
-        Half of it when all units may move, so that the sum counts each change once; all of it when neighbours are held.
+        Half of them when all units may move, so that the sum counts each once; all of them when neighbours are held.
         """
         if not any(line.switch for line in lines):
             return costs
-        formats = self.tables.formats
-        now = formats[np.arange(len(policy)), policy]
-        changes = np.zeros(formats.shape)
-        changes[1:] += share * (formats[1:] != now[:-1, None])
-        changes[:-1] += share * (formats[:-1] != now[1:, None])
+        tables = self.tables
+        changes = tables.changes.astype(float)
+        if policy is not None:
+            rows = np.arange(tables.n_units)
+            first, last = tables.first[rows, policy], tables.last[rows, policy]
+            changes[1:] += share * (tables.first[1:] != last[:-1, None])
+            changes[:-1] += share * (tables.last[:-1] != first[1:, None])
         priced = np.stack(
             [cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)]
         )

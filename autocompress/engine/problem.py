@@ -1,6 +1,6 @@
 """The search problem as numbers: units to decide, their options, budgets and objectives; no torch, no model.
 
-Additions to a bare option table, all optional: `Option.format` and `Resource.switch` price a change of number format
+Additions to a bare option table, all optional: `Option.formats` and `Resource.switch` price a change of number format
 between neighbouring units, and `Problem.logged` names the positive objectives that are compared by ratio.
 """
 
@@ -23,7 +23,8 @@ class Option:
     costs         additive contribution per resource, in that resource's unit (seconds, bytes).
     damage        predicted additive loss, >= 0.
     damage_parts  the same loss split by technique; empty means all of it belongs to the joined techniques.
-    format        number format of the result ("int8"); a change between neighbours costs `Resource.switch`.
+    formats       number formats of what the unit runs, in order ("int8", "int8", ""); every change from one to the
+                  next, within the unit and to its neighbours, costs `Resource.switch`.
     """
 
     label: str
@@ -31,7 +32,7 @@ class Option:
     costs: Mapping[str, float]
     damage: float
     damage_parts: Mapping[str, float] = field(default_factory=dict)
-    format: str = ""
+    formats: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,14 @@ class Outcome:
     spread: Mapping[str, float] = field(default_factory=dict)
     cause: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of a policy: values, and the standard deviations claimed for them, in the same units."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    sd: Mapping[str, float] = field(default_factory=dict)
 
 
 Evaluate = Callable[[Assignment], Outcome]

@@ -1,47 +1,87 @@
-"""Whole-model figures from table sums: value = intercept + slope * sum + switch * format changes, refitted."""
+"""Whole-model figures from table sums, refitted to measured policies.
+
+``value = intercept + slope * sum(corrected costs) + switch * format changes``. A table of single layers is right about
+an option to a factor that the whole model decides: what a technique saves alone, it saves more or less of among the
+others. So each technique's savings get a factor of their own, and all of it is pulled towards the tables.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autocompress.engine.problem import Resource
-from autocompress.engine.tables import Floats
+from autocompress.engine.tables import Floats, Ints, Tables
 
-_PRIOR_SLOPE = 0.1
+_SLOPE, _FACTOR, _SWITCH = 0.1, 0.25, 0.3
+"""Prior sd of the slope and of a technique's factor, relative, and of a switch as a share of what one thing costs."""
 _LEAST_RESIDUAL = 1e-4
+_BELIEF = 3.0
+"""How many trials the residual that was claimed at first is worth."""
 
 
-def predict(resource: Resource, sums: Floats, switches: Floats) -> Floats:
-    """Figures of the whole model for table sums (C,) and numbers of format changes (C,)."""
-    return np.asarray(resource.intercept + resource.slope * sums + resource.switch * switches)
+@dataclass(frozen=True)
+class Fitted:
+    """A resource's line as fitted, and its table: ``costs`` (L, O), corrected, infinite where padded."""
+
+    line: Resource
+    costs: Floats
 
 
-def refit(prior: Resource, sums: Floats, switches: Floats, values: Floats, n_units: int) -> Resource:
-    """`prior` updated by measured `values` (N,): ridge towards the prior line, residual as relative sd.
+def unfitted(tables: Tables, prior: Resource) -> Fitted:
+    """The table as it is."""
+    return Fitted(prior, tables.costs[tables.resources.index(prior.name)])
 
-    An exact resource (bytes) keeps its line: its residuals are zero and nothing moves.
+
+def predict(fitted: Fitted, tables: Tables, policies: Ints) -> Floats:
+    """Figures of the whole model for ``policies`` (C, L): (C,)."""
+    line = fitted.line
+    sums = tables.pick(fitted.costs, policies).sum(axis=1)
+    return np.asarray(line.intercept + line.slope * sums + line.switch * tables.switches(policies))
+
+
+def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fitted:
+    """The prior line and table, updated by measured `values` (N,) of `policies` (N, L); the residual as relative sd.
+
+    An exact resource (bytes) keeps both: its residuals are zero and nothing moves.
     """
+    first = unfitted(tables, prior)
     if len(values) < 4:
-        return prior
+        return first
     level = float(np.median(np.abs(values))) or 1.0
-    misses = values - predict(prior, sums, switches)
+    misses = values - predict(first, tables, policies)
+    changes = _changes(tables, first.costs)
+    factors = tables.pick(changes, policies).sum(axis=1) * prior.slope
+    sums = tables.pick(first.costs, policies).sum(axis=1)
+    design = np.column_stack([np.ones_like(sums), sums, tables.switches(policies), factors])
+    # Prior sds: 10 % of the slope's share and of the level; one switch is worth a fraction of what it stands between.
+    switch = _SWITCH * level / max(tables.n_units, int(tables.changes.max(axis=1).sum()))
+    widths = np.array([0.1 * level, _SLOPE * (abs(prior.slope) or 1.0), switch, *[_FACTOR] * factors.shape[1]])
+    scaled = design * widths
     noise = max(prior.residual, float(np.sqrt(np.mean(misses**2))) / level, _LEAST_RESIDUAL) * level
-    # Prior sds: 10 % of the slope's share and of the level; one switch is worth at most about one unit's share.
-    design = np.stack([np.ones_like(sums), sums, switches], axis=1)
-    widths = np.array([0.1 * level, _PRIOR_SLOPE * (abs(prior.slope) or 1.0), level / n_units])
-    fitted = np.zeros(3)
-    for _ in range(2):
-        scaled = design * widths
-        system = scaled.T @ scaled / noise**2 + np.eye(3)
-        fitted = widths * np.linalg.solve(system, scaled.T @ misses / noise**2)
+    fitted = np.zeros(design.shape[1])
+    for _ in range(3):
+        information = scaled.T @ scaled / noise**2
+        system = np.linalg.inv(information + np.eye(len(fitted)))
+        fitted = widths * (system @ (scaled.T @ misses)) / noise**2
         left = misses - design @ fitted
-        noise = max(float(np.sqrt(np.sum(left**2) / max(1.0, len(values) - 2.0))), _LEAST_RESIDUAL * level)
-    return replace(
+        free = max(1.0, len(values) - float(np.trace(system @ information)))
+        claimed = _BELIEF * (prior.residual * level) ** 2
+        noise = max(float(np.sqrt((left @ left + claimed) / (free + _BELIEF))), _LEAST_RESIDUAL * level)
+    slope = max(prior.slope + float(fitted[1]), 0.1 * prior.slope)
+    corrected = first.costs + changes @ (fitted[3:] * prior.slope / (slope or 1.0))
+    line = replace(
         prior,
         intercept=prior.intercept + float(fitted[0]),
-        slope=max(prior.slope + float(fitted[1]), 0.1 * prior.slope),
-        switch=prior.switch + float(fitted[2]),
+        slope=slope,
+        switch=max(0.0, prior.switch + float(fitted[2])),
         residual=noise / level,
     )
+    return Fitted(line, np.where(tables.valid, np.maximum(corrected, 0.0), np.inf))
+
+
+def _changes(tables: Tables, costs: Floats) -> Floats:
+    """What every option changes against the dense one, split evenly over its techniques: (L, O, K)."""
+    change = np.where(tables.valid, costs, 0.0) - np.where(tables.valid, costs[:, :1], 0.0)
+    return np.asarray(change[:, :, None] * tables.uses)

@@ -10,9 +10,10 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
@@ -20,24 +21,38 @@ from optuna.storages.journal import JournalFileBackend
 from autocompress.errors import RunError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Store:
-    """Keys to JSON values in one file. ``measured`` and ``reused`` count what `memo` did in this process."""
+    """Keys to JSON values in one file.
 
-    def __init__(self, path: Path) -> None:
+    shared   stores that outlive this one, by context: the second part of a key (``kernel/CONTEXT/...``).
+    ``measured`` and ``reused`` count what `memo` did in this process, ``seconds`` is what the measuring took.
+    Raises RunError when a line of the file is damaged.
+    """
+
+    def __init__(self, path: Path, shared: Mapping[str, Store] | None = None) -> None:
         self.path = path
         self.measured = 0
         self.reused = 0
+        self.seconds = 0.0
+        self._shared = shared or {}
         mend_tail(path)
         self._values: dict[str, Any] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
                 record = json.loads(line)
                 self._values[record["key"]] = record["value"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{path}, line {number} is damaged ({error}); delete that line or the file.") from error
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def get(self, key: str) -> Any:
         return self._values[key]
@@ -49,20 +64,46 @@ class Store:
     def put(self, key: str, value: Any) -> None:
         """Write one value; it is on the disk when this returns."""
         self._values[key] = value
+        line = json.dumps({"key": key, "value": value}, separators=(",", ":")) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "value": value}, separators=(",", ":")) + "\n")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
     def memo(self, key: str, measure: Callable[[], Any]) -> Any:
-        """The stored value of ``key``; measured and stored first if it is not there."""
+        """The stored value of ``key``, here or shared; measured and stored first if it is in neither."""
         if key in self._values:
             self.reused += 1
             return self._values[key]
-        value = measure()
+        shared = self._shared.get(_context(key))
+        if shared is None or key not in shared:
+            return self.renew(key, measure)
+        self.reused += 1
+        self.put(key, shared.get(key))
+        return self._values[key]
+
+    def renew(self, key: str, measure: Callable[[], Any]) -> Any:
+        """Measure and store a value, whatever is known of it."""
+        value = self.timed(measure)
         self.measured += 1
         self.put(key, value)
-        return value
+        shared = self._shared.get(_context(key))
+        if shared is not None:
+            shared.put(key, value)
+        return self._values[key]
+
+    def timed(self, measure: Callable[[], T]) -> T:
+        """What is measured without being stored counts in ``seconds`` as well."""
+        started = time.monotonic()
+        try:
+            return measure()
+        finally:
+            self.seconds += time.monotonic() - started
+
+
+def _context(key: str) -> str:
+    return key.partition("/")[2].partition("/")[0]
 
 
 class RunLock:
@@ -110,9 +151,10 @@ def mend_tail(path: Path) -> None:
     """Cut a last line that does not end in a newline."""
     if not path.exists():
         return
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
-        logger.warning("%s: dropped a last line that was cut short (%d bytes)", path, len(data) - end)
-        with path.open("r+b") as file:
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be in the middle of a line
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            logger.warning("%s: dropped a last line that was cut short (%d bytes)", path, len(data) - end)
             file.truncate(end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ class Tables:
     parts   (L, O, T) damage by technique; zero where padded.
     damage  (L, O) sum of the parts; infinite where padded.
     costs   (R, L, O) additive costs; infinite where padded.
-    formats (L, O) number-format index.
+    uses    (L, O, K) share of each technique in an option, even among those that it joins.
+    first, last (L, O) index of the number format that a unit begins and ends with; changes (L, O) within it.
     """
 
     techniques: tuple[str, ...]
@@ -30,7 +32,10 @@ class Tables:
     parts: Floats
     damage: Floats
     costs: Floats
-    formats: Ints
+    uses: Floats
+    first: Ints
+    last: Ints
+    changes: Ints
     valid: Bools
     depth: Floats
 
@@ -48,9 +53,10 @@ class Tables:
         return np.stack([cost[rows, policies].sum(axis=1) for cost in self.costs], axis=1)
 
     def switches(self, policies: Ints) -> Ints:
-        """Number of neighbours in different number formats, per policy of `policies` (C, L): (C,)."""
-        chosen = self.formats[np.arange(self.n_units), policies]
-        return np.asarray((chosen[:, 1:] != chosen[:, :-1]).sum(axis=1), dtype=np.int64)
+        """Changes of number format along the model, per policy of `policies` (C, L): (C,)."""
+        rows = np.arange(self.n_units)
+        between = self.first[rows, policies][:, 1:] != self.last[rows, policies][:, :-1]
+        return np.asarray(between.sum(axis=1) + self.changes[rows, policies].sum(axis=1), dtype=np.int64)
 
 
 def damage_parts(option: Option) -> dict[str, float]:
@@ -69,20 +75,26 @@ def build_tables(problem: Problem) -> Tables:
     shape = (len(problem.units), max(len(unit.options) for unit in problem.units))
     parts = np.zeros((*shape, max(1, len(techniques))))
     costs = np.full((len(resources), *shape), np.inf)
-    formats = np.zeros(shape, dtype=np.int64)
+    first, last, changes = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     valid = np.zeros(shape, dtype=bool)
     known_formats: dict[str, int] = {}
+    used = sorted({name for unit in problem.units for option in unit.options for name in option.techniques})
+    uses = np.zeros((*shape, len(used)))
     for i, unit in enumerate(problem.units):
         for j, option in enumerate(unit.options):
             valid[i, j] = True
-            formats[i, j] = known_formats.setdefault(option.format, len(known_formats))
+            numbers = [known_formats.setdefault(name, len(known_formats)) for name in option.formats]
+            first[i, j], last[i, j] = numbers[0], numbers[-1]
+            changes[i, j] = sum(one != other for one, other in pairwise(numbers))
+            for name in option.techniques:
+                uses[i, j, used.index(name)] = 1.0 / len(option.techniques)
             for name, value in damage_parts(option).items():
                 parts[i, j, techniques.index(name)] = value
             for r, name in enumerate(resources):
                 costs[r, i, j] = option.costs[name]
     damage = np.where(valid, parts.sum(axis=2), np.inf)
     depth = np.array([unit.depth for unit in problem.units])
-    return Tables(techniques or ("dense",), resources, parts, damage, costs, formats, valid, depth)
+    return Tables(techniques or ("dense",), resources, parts, damage, costs, uses, first, last, changes, valid, depth)
 
 
 def as_array(assignments: Sequence[Assignment]) -> Ints:

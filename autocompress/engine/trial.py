@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autocompress.engine.problem import Assignment, Resource
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One evaluated policy. `constraints` are normalised, <= 0 is within; `cause` is set if the evaluation failed."""
+    """One evaluated policy. `constraints` are normalised, <= 0 is within; `cause` is set if the evaluation failed.
+
+    predicted      what the tables, as they were fitted at that moment, said of the policy before it was evaluated.
+    predicted_sd   the standard deviation that they claimed for it, in the same unit.
+    """
 
     number: int
     stage: str
@@ -20,6 +24,8 @@ class Trial:
     constraints: Mapping[str, float]
     cause: str | None
     seconds: float
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    predicted_sd: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autocompress.cost import Cost, CostTable, Memo
+from autocompress.cost import Cost, CostTable
 from autocompress.engine.store import Store
 from autocompress.layer import Layer
+from autocompress.run.cache import open_cache
+from autocompress.run.contexts import contexts_of
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Progress
 from autocompress.run.request import SearchRequest
 from autocompress.run.setup import check_names, set_up
+from autocompress.run.trials import weight_bytes
 from autocompress.space import bind
 from autocompress.structure import record
 
@@ -23,9 +26,11 @@ def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, An
     setup = set_up(request, check_names(request, budgets=False), progress)
     binding = bind(setup.space, setup.layers, setup.registry, setup.target)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    contexts = contexts_of(setup)
     with tempfile.TemporaryDirectory() as folder:
-        memo: Memo = Store(Path(folder) / "kernels.jsonl").memo
-        table = CostTable(setup.registry, setup.target, memo)
+        store = Store(Path(folder) / "kernels.jsonl", open_cache(contexts.shared))
+        weights = weight_bytes(setup.model)
+        table = CostTable(setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weights)
         prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, 1.0)
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for slot in binding.slots:

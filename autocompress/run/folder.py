@@ -29,10 +29,11 @@ class RunFolder:
     """Opens or creates a run folder and locks it.
 
     identity   what must be the same for a search to go on in this folder; the first difference is named.
+    shared     stores of values that other searches may use, by context.
     Raises RunError when the folder belongs to another search, is in use, is not empty and no run, or cannot be written.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], shared: Mapping[str, Store] | None = None) -> None:
         self.path = path
         record = path / "run.json"
         try:
@@ -47,7 +48,7 @@ class RunFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(f"cannot write the run folder {str(path)!r} ({reason}); give another --out.") from error
-        self.store = Store(path / "measurements.jsonl")
+        self.store = Store(path / "measurements.jsonl", shared)
 
     def storage(self) -> optuna.storages.JournalStorage:
         """The trials, as Optuna's journal."""

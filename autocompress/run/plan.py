@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autocompress.compress import StatisticsStore, Workbench, collect_statistics
@@ -11,7 +11,9 @@ from autocompress.engine import Limit, Problem, Resource
 from autocompress.engine.store import Store
 from autocompress.evaluator import Batch, inputs_of
 from autocompress.objective import MAXIMIZE, Budget, Objective
-from autocompress.policy import Policy
+from autocompress.plugins import Registry
+from autocompress.policy import LayerPolicy, Policy
+from autocompress.run.contexts import Contexts
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
 from autocompress.run.setup import Setup
@@ -20,6 +22,7 @@ from autocompress.run.trials import Dense, weight_bytes
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, bind
 from autocompress.structure import record
+from autocompress.technique import Stage
 
 LEAST_LOSS = 1e-9
 
@@ -43,14 +46,18 @@ def bind_space(setup: Setup, progress: Progress) -> Binding:
     return binding
 
 
-def make_plan(setup: Setup, binding: Binding, store: Store, context: str, latency: float, progress: Progress) -> Plan:
+def make_plan(
+    setup: Setup, binding: Binding, store: Store, contexts: Contexts, latency: float, progress: Progress
+) -> Plan:
     """Stages cost and sensitivity; every table entry and probe is taken from the store where it is known."""
     progress(Event("cost", message="collecting input statistics"))
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
-    statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
+    statistics = store.timed(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
-    table = CostTable(setup.registry, setup.target, store.memo)
+    table = CostTable(
+        setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
+    )
     prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, latency)
     sensitivity = Sensitivity(
         bench,
@@ -59,11 +66,13 @@ def make_plan(setup: Setup, binding: Binding, store: Store, context: str, latenc
         setup.rows["probe"],
         record(setup.model, prices.owners, setup.rows["calibration"][0]),
         store.memo,
-        context,
+        contexts.quality,
     )
     prices.measure_damage(sensitivity)
     _tell(progress, "sensitivity", "does not run", sensitivity.refused)
-    units = build_table(binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure)
+    units = build_table(
+        binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)
+    )
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
     progress(Event("sensitivity", message=message, note=True))
@@ -89,16 +98,31 @@ def make_problem(
     return Problem(table.units, resources, limits, tuple(dict.fromkeys(wanted))[:4])
 
 
-def dense_figures(setup: Setup, latency: float, p95: float, memory: float) -> Dense:
-    """The dense model's figures; quality is the evaluator's on the search rows, against itself."""
-    program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
+def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str, float]) -> Dense:
+    """The dense model's measured figures, and its quality: the evaluator's on the search rows, against itself."""
 
-    def run(batch: Batch) -> object:
-        return program(inputs_of(batch))
+    def measure() -> float:
+        program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
 
-    reference = setup.evaluator.reference(run, setup.rows["search"])
-    quality = setup.evaluator.score(run, setup.rows["search"], reference).value
+        def run(batch: Batch) -> object:
+            return program(inputs_of(batch))
+
+        reference = setup.evaluator.reference(run, setup.rows["search"])
+        return setup.evaluator.score(run, setup.rows["search"], reference).value
+
+    quality = float(store.memo(f"dense/{context}", measure))
+    latency, p95, memory = figures["latency"], figures["latency.p95"], figures["memory"]
     return Dense(latency, p95, memory, weight_bytes(setup.model), quality)
+
+
+def _format_of(registry: Registry) -> Callable[[LayerPolicy], str]:
+    """A layer's number format by the step that quantises or casts it."""
+
+    def name(policy: LayerPolicy) -> str:
+        steps = [step for step in policy.steps if registry.technique(step.technique).stage is Stage.QUANTIZE]
+        return steps[-1].label() if steps else ""
+
+    return name
 
 
 def _key(budget: Budget) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from autocompress.errors import UsageError
 from autocompress.objective import BUILTIN, Budget, Objective, parse_budgets
 
 DEMO = "demo"
+TRIALS = 100
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class SearchRequest:
     budgets     as text: ``20ms``, ``70%``, ``memory=300MB``, ``quality=0.98``.
     data        a file, `Texts`, tensors by input name, or a triple of those (calibration, validation, test).
     evaluator   a name, an `Evaluator`, or ``function(model, batches) -> float`` (higher is better).
-    trials      the most policies that are evaluated.   seconds   the most time for the search stage.
+    trials      the most policies that are evaluated.   seconds   the most time for the search stage. What is given is
+                used up; a search without either ends when its front stops moving, after TRIALS at the latest.
     sessions    fresh processes for the verdict, at least; more are added while it is undecided.
     out         the run folder; None: a telling name under ``autocompress-runs``.
     """
@@ -42,7 +45,7 @@ class SearchRequest:
     threads: int | None = None
     sampler: str = "tpe"
     seed: int = 0
-    trials: int = 60
+    trials: int | None = None
     seconds: float | None = None
     sessions: int = 3
     out: Path | None = None
@@ -52,7 +55,7 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         for name, least in (("batch", 1), ("sequence", 1), ("trials", 1), ("sessions", 2)):
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}: expected at least {least}.")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads is {self.threads}: expected at least 1, or leave it out to use what is free.")
@@ -66,6 +69,18 @@ class SearchRequest:
     def parsed_budgets(self, known: tuple[Objective, ...] = ()) -> tuple[Budget, ...]:
         """The budgets as data; ``known`` are further objectives, from plugins. Raises BudgetError."""
         return parse_budgets(self.budgets, (*BUILTIN, *known, *self.objectives))
+
+    @property
+    def limited(self) -> bool:
+        """Whether the user said when to stop."""
+        return self.trials is not None or self.seconds is not None
+
+    @property
+    def most_trials(self) -> int:
+        """The trial limit: the user's, else one that is only reached without any limit on the time."""
+        if self.trials is not None:
+            return self.trials
+        return TRIALS if self.seconds is None else sys.maxsize
 
     @property
     def model_name(self) -> str:

@@ -11,6 +11,7 @@ from autocompress.measure.verdict import Verdict
 from autocompress.measurement import Measurement
 from autocompress.objective import Budget, Objective
 from autocompress.policy import Policy
+from autocompress.run.layers import LayerSaving
 from autocompress.target import Target
 from autocompress.trial import Trial
 
@@ -32,7 +33,9 @@ class SearchResult:
     verified    the artifact's measured values by objective (latency, memory, size, ...).
     test        quality and details on the test split, which the search never saw; with ``dense_`` counterparts.
     sweep       what the plain allocator sweep reached, beside what the search added.
-    accuracy    predicted against measured latency: ``mape``, ``residual``, ``count``.
+    accuracy    predictions against measurements, as `accuracy_of` names them, and ``probe_share``.
+    layers      what every changed layer of ``policy`` was predicted to save, and saves inside the model.
+    seconds     by stage; ``outside`` is what was neither evaluating nor measuring, of the ``whole``.
     """
 
     out: Path
@@ -51,6 +54,7 @@ class SearchResult:
     sweep: Mapping[str, float]
     accuracy: Mapping[str, float]
     seconds: Mapping[str, float]
+    layers: tuple[LayerSaving, ...] = ()
     metric: str = "quality"
     notes: tuple[str, ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +99,7 @@ class SearchResult:
             "failed": sum(trial.state == "failed" for trial in self.trials),
             "sweep": dict(self.sweep),
             "prediction": dict(self.accuracy),
+            "layers": [layer.to_json() for layer in self.layers],
             "seconds": dict(self.seconds),
             "metric": self.metric,
             "target": self.target.to_json(),

@@ -50,7 +50,11 @@ class Names:
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts of a search. ``rows`` are batches per split: calibration, search, selection, test."""
+    """The parts of a search.
+
+    rows      batches per split: calibration, search, selection, test.
+    contents  digests of the model's weights and of the data.
+    """
 
     request: SearchRequest
     names: Names
@@ -62,6 +66,7 @@ class Setup:
     splits: Splits
     rows: Mapping[str, list[Batch]]
     example: dict[str, Tensor]
+    contents: Mapping[str, str]
     notes: tuple[str, ...]
 
     @property
@@ -71,10 +76,6 @@ class Setup:
     @property
     def registry(self) -> Registry:
         return self.names.registry
-
-    def fingerprints(self) -> dict[str, str]:
-        """Content digests of the model's weights and of the data."""
-        return {"model": digest_of(self.model.state_dict()), "data": digest_of(_all_rows(self.splits))}
 
 
 class CallableEvaluator(Evaluator):
@@ -149,8 +150,9 @@ def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     layers = find_layers(model, _on(device, [small])[0])
     for note in notes:
         progress(Event("load", message=note, note=True))
+    contents = {"model": digest_of(model.state_dict()), "data": digest_of(_all_rows(splits))}
     return Setup(
-        request, names, loaded, model, evaluator, space, layers, splits, rows, dict(example), tuple(notes)
+        request, names, loaded, model, evaluator, space, layers, splits, rows, dict(example), contents, tuple(notes)
     )  # fmt: skip
 
 

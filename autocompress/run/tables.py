@@ -30,6 +30,11 @@ class Priced:
     def total(self) -> float:
         return sum(self.damage.values())
 
+    @property
+    def dense(self) -> bool:
+        """Whether it changes nothing."""
+        return not any(policy.steps for policy in self.layers.values())
+
     def plus(self, other: Priced) -> Priced:
         damage = dict(self.damage)
         for name, value in other.damage.items():
@@ -64,9 +69,12 @@ class Table:
 
 def build_table(
     slots: Sequence[Slot], part_of: Mapping[str, str], depth_of: Callable[[Slot], float],
-    price_slot: PriceSlot, price_structure: PriceStructure,
+    price_slot: PriceSlot, price_structure: PriceStructure, format_of: Callable[[LayerPolicy], str],
 ) -> Table:  # fmt: skip
-    """Units in the order of execution; slots that touch a common part, or are tied across parts, decide together."""
+    """Units in the order of execution; slots that touch a common part, or are tied across parts, decide together.
+
+    format_of   the number format that a layer runs in under its policy.
+    """
     units, policies = [], []
     for cluster in clusters(slots, part_of):
         structural = [slot for slot in cluster if slot.structural]
@@ -83,11 +91,13 @@ def build_table(
             for slot in plain:
                 partial = _thin([one.plus(other) for one in partial for other in price_slot(slot, structures)])
             found += partial
-        dense = next(one for one in found if not any(policy.steps for policy in one.layers.values()))
+        dense = next(one for one in found if one.dense)
         rest = _thin([one for one in found if one is not dense])
         kept = [dense, *(one for one in rest if one is not dense)]
         first = min(cluster, key=lambda slot: slot.layers[0].order).layers[0]
-        units.append(Unit(first.fqn, first.kind, depth_of(cluster[0]), tuple(_options(kept))))
+        order = sorted((layer.order, layer.fqn) for slot in plain for layer in slot.layers)
+        formats = [tuple(format_of(one.layers[fqn]) for _, fqn in order) or ("",) for one in kept]
+        units.append(Unit(first.fqn, first.kind, depth_of(cluster[0]), tuple(_options(kept, formats))))
         policies.append(tuple(one.layers for one in kept))
     return Table(tuple(units), tuple(policies))
 
@@ -104,16 +114,16 @@ def clusters(slots: Sequence[Slot], part_of: Mapping[str, str]) -> list[list[Slo
     return [sorted(group, key=lambda slot: slot.layers[0].order) for _, group in ordered]
 
 
-def _options(kept: Sequence[Priced]) -> list[Option]:
+def _options(kept: Sequence[Priced], formats: Sequence[tuple[str, ...]]) -> list[Option]:
     options, labels = [], set()
-    for one in kept:
+    for one, numbers in zip(kept, formats, strict=True):
         label = _label(one)
         while label in labels:
             label += "'"
         labels.add(label)
         techniques = tuple(sorted({step.technique for policy in one.layers.values() for step in policy.steps}))
         costs = {"latency": max(one.seconds, 0.0), "memory": one.bytes, "size": one.bytes}
-        options.append(Option(label, techniques, costs, max(0.0, one.total), dict(one.damage)))
+        options.append(Option(label, techniques, costs, max(0.0, one.total), dict(one.damage), numbers))
     return options
 
 
@@ -126,22 +136,26 @@ def _label(one: Priced) -> str:
 
 
 def _thin(options: list[Priced]) -> list[Priced]:
-    """The options that no other beats in seconds, bytes and damage; at most MOST_OPTIONS, spread over their damage."""
+    """The options that no other beats in seconds, bytes and damage; at most MOST_OPTIONS, spread over their damage.
+
+    The dense one stays whatever beats it: it is what every saving is counted from.
+    """
     points = np.array([(one.seconds, one.bytes, one.total) for one in options])
     finite = np.isfinite(points).all(axis=1)
     order = np.lexsort((points[:, 1], points[:, 0], points[:, 2]))
-    kept: list[int] = []
+    kept: list[int] = [index for index, one in enumerate(options) if one.dense]
     for index in order:
-        if not finite[index]:
+        if not finite[index] or index in kept:
             continue
         others = points[kept]
         if len(kept) and bool(((others <= points[index] + 1e-12).all(axis=1)).any()):
             continue
         kept.append(int(index))
     if len(kept) > MOST_OPTIONS:
+        dense = [index for index in kept if options[index].dense]
         fastest, smallest = min(kept, key=lambda i: points[i, 0]), min(kept, key=lambda i: points[i, 1])
         spread = np.linspace(0, len(kept) - 1, MOST_OPTIONS - 2).round().astype(int)
-        kept = list(dict.fromkeys([*(kept[i] for i in spread), fastest, smallest]))
+        kept = list(dict.fromkeys([*dense, *(kept[i] for i in spread), fastest, smallest]))
     return [options[i] for i in kept]
 
 

@@ -82,7 +82,7 @@ class Trials:
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             return Outcome({}, cause=f"out of memory: {str(error).splitlines()[0]}")
-        return Outcome(found["values"], found["spread"], None, found["seconds"])
+        return self._outcome(found)
 
     def details(self, policy: Policy) -> dict[str, Any]:
         """Everything that was stored for a policy that was evaluated."""
@@ -100,29 +100,36 @@ class Trials:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise TrialError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
-        ratio, weights = median(ratios), weight_bytes(model)
-        memory, memory_sd = self._memory(program, weights)
-        values = {
-            "loss": max(self._dense.quality - quality.value, 1e-9),
-            "latency": ratio * self._dense.latency,
-            "latency.p95": tails * self._dense.p95,
-            "memory": memory,
-            "size": float(weights),
-        }
-        within = 1.2533 * stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
-        sd = math.hypot(within, SESSION_SD * ratio) * self._dense.latency
-        spread = {"latency": sd, "latency.p95": sd, "memory": memory_sd}
-        for objective in self._objectives:
-            if objective.function is not None:
-                values[objective.name] = self._custom(objective, model)
         return {
-            "values": values,
-            "spread": spread,
             "quality": quality.value,
             "details": dict(quality.details),
             "ratios": [round(sample, 5) for sample in ratios],
+            "tail": tails,
+            "bytes": weight_bytes(model),
+            "working memory": self._working_memory(program),
+            "custom": {o.name: self._custom(o, model) for o in self._objectives if o.function is not None},
             "seconds": time.monotonic() - started,
         }
+
+    def _outcome(self, found: Mapping[str, Any]) -> Outcome:
+        """What was measured, as figures of this search: what is relative refers to its own dense model's."""
+        dense, ratios, weights = self._dense, found["ratios"], found["bytes"]
+        ratio = median(ratios)
+        # On a GPU the peak was measured; on a CPU only a fresh process can tell, at the verdict.
+        working, measured = found["working memory"], found["working memory"] is not None
+        memory = float(weights + working) if measured else dense.memory - (dense.bytes - weights)
+        values = {
+            "loss": max(dense.quality - found["quality"], 1e-9),
+            "latency": ratio * dense.latency,
+            "latency.p95": found["tail"] * dense.p95,
+            "memory": memory,
+            "size": float(weights),
+            **found["custom"],
+        }
+        within = 1.2533 * stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+        sd = math.hypot(within, SESSION_SD * ratio) * dense.latency
+        spread = {"latency": sd, "latency.p95": sd, "memory": 0.0 if measured else MEMORY_SD * memory}
+        return Outcome(values, spread, None, found["seconds"])
 
     def _score(self, program: Program) -> Score:
         if self._reference is None:
@@ -140,14 +147,13 @@ class Trials:
         tail = {name: sorted(samples)[math.ceil(0.95 * len(samples)) - 1] for name, samples in times.items()}
         return ratios, tail["this"] / tail["dense"]
 
-    def _memory(self, program: Program, weights: int) -> tuple[float, float]:
-        """Bytes and their sd. On a GPU the peak is measured; on a CPU only a fresh process can tell, at the verdict."""
-        if self._target.device == "cuda":
-            before = torch.cuda.memory_allocated()
-            _, allocated, _reserved = cuda_peak(lambda: program(self._example))
-            return float(weights + allocated - before), 0.0
-        memory = self._dense.memory - (self._dense.bytes - weights)
-        return memory, MEMORY_SD * memory
+    def _working_memory(self, program: Program) -> int | None:
+        """Bytes at the peak of a call beyond the weights; None where it cannot be measured in this process."""
+        if self._target.device != "cuda":
+            return None
+        before = torch.cuda.memory_allocated()
+        _, allocated, _reserved = cuda_peak(lambda: program(self._example))
+        return int(allocated - before)
 
     def _custom(self, objective: Objective, model: nn.Module) -> float:
         assert objective.function is not None

@@ -53,14 +53,13 @@ def verify(
     trials: Sequence[Trial],
     figures: Mapping[str, float],
     dense: Sequence[Session],
-    context: str,
     progress: Progress,
 ) -> Verified:
     """Confirm candidates best-first until one keeps every budget; else name the nearest."""
     judged: list[Judged] = []
     failures = 0
-    scores = _Scores(setup, folder, context)
-    confirm = _Confirm(setup, folder, dense, figures, context, scores, progress)
+    scores = _Scores(setup, folder)
+    confirm = _Confirm(setup, folder, dense, figures, scores, progress)
     for trial in _ranked(trials, progress):
         if len(judged) + failures == MOST_CANDIDATES:
             break
@@ -100,7 +99,6 @@ class _Confirm:
     folder: RunFolder
     dense: Sequence[Session]
     figures: Mapping[str, float]
-    context: str
     scores: _Scores
     progress: Progress
 
@@ -117,7 +115,7 @@ class _Confirm:
             if not needs_more(verdicts, len(sessions), least=least, most=MOST_SESSIONS):
                 return verdicts, measured
             self.progress(Event("verify", len(sessions), least, f"{number}: session {len(sessions) + 1}"))
-            key = f"session/{self.context}/{trial.policy.digest()}/{len(sessions)}"
+            key = f"session/{trial.policy.digest()}/{len(sessions)}"
             stored = self.folder.store.memo(key, partial(_session, self.setup, artifact.path, len(sessions)))
             sessions.append(Session.from_json(stored))
 
@@ -125,8 +123,8 @@ class _Confirm:
 class _Scores:
     """Quality of programs on the rows that the search did not see; stored by policy."""
 
-    def __init__(self, setup: Setup, folder: RunFolder, context: str) -> None:
-        self._setup, self._store, self._context = setup, folder.store, context
+    def __init__(self, setup: Setup, folder: RunFolder) -> None:
+        self._setup, self._store = setup, folder.store
         self._reference: dict[str, Any] = {}
         self._dense = setup.names.runtime.lower(setup.model, Policy(), setup.example)
 
@@ -137,7 +135,7 @@ class _Scores:
             score = self._score(program, rows)
             return {"value": score.value, "details": dict(score.details), "per_row": list(score.per_row)}
 
-        stored = self._store.memo(f"{rows}/{self._context}/{policy.digest()}", measure)
+        stored = self._store.memo(f"{rows}/{policy.digest()}", measure)
         return Score(stored["value"], stored["details"], tuple(stored["per_row"]))
 
     def test(self, program: Program, policy: Policy) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from autocompress.layer import Layer
 from autocompress.structure.outputs import main_output
@@ -17,11 +18,12 @@ from autocompress.structure.trace import call
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one submodule was called with, and what it returned, in one forward pass (its last call)."""
+    """What one submodule was called with, and what it returned, in one forward pass: in the last of its ``calls``."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     output: Any
+    calls: int = 1
 
     def run(self, module: nn.Module) -> Any:
         """Call a module with the same inputs."""
@@ -40,7 +42,8 @@ def record(model: nn.Module, names: Iterable[str], inputs: Mapping[str, Tensor])
 
     def hook(name: str) -> Any:
         def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            found[name] = Recorded(args, dict(kwargs), output)
+            before = found[name].calls if name in found else 0
+            found[name] = Recorded(args, dict(kwargs), output, before + 1)
 
         return keep
 
@@ -55,23 +58,21 @@ def record(model: nn.Module, names: Iterable[str], inputs: Mapping[str, Tensor])
 
 
 class Suffix:
-    """Runs a changed model from the changed block on: blocks before it return what they returned when dense.
+    """Runs a changed model from the change on: what comes before returns what it returned when dense.
 
-    layers     the model's layers; those of kind ``block`` are what can be skipped.
-    most       the most bytes of outputs that are kept; blocks beyond it are computed.
+    layers     the model's layers; blocks, and groups within a block, are what can be skipped.
+    most       the most bytes of outputs that are kept; what is beyond it is computed.
     ``executed`` and ``possible`` count the linears that ran, and that a full forward pass would have run.
     """
 
     def __init__(
         self, model: nn.Module, layers: Sequence[Layer], batches: Sequence[Mapping[str, Tensor]], *, most: int
     ):
-        self._model = model
-        self._inside = {
-            block.owner: [layer.order for layer in layers if layer.kind == "linear" and layer.block == block.owner]
-            for block in layers
-            if block.kind == "block"
-        }
-        self._linears = sum(layer.kind == "linear" for layer in layers)
+        linears = {layer.fqn: layer.order for layer in layers if layer.kind == "linear"}
+        owners = {layer.owner for layer in layers if layer.kind in ("block", "attention", "ffn") and layer.owner}
+        inside = {owner: [order for fqn, order in linears.items() if _within(fqn, owner)] for owner in owners}
+        self._inside = {owner: orders for owner, orders in sorted(inside.items()) if orders}
+        self._linears = len(linears)
         self._outputs: list[dict[str, Any]] = []
         self.executed = self.possible = 0
         kept = 0
@@ -80,30 +81,35 @@ class Suffix:
             outputs = {}
             for name, one in recorded.items():
                 kept += main_output(one.output).nbytes
-                if kept <= most:
+                if kept <= most and one.calls == 1:
                     outputs[name] = one.output
             self._outputs.append(outputs)
 
     @contextmanager
     def from_layer(self, model: nn.Module, order: int, batch: int) -> Iterator[None]:
-        """While the block runs, ``model`` (a changed copy) skips every block that ends before position ``order``."""
-        skipped = [name for name, orders in self._inside.items() if orders and max(orders) < order]
+        """While the block runs, ``model`` (a changed copy) skips every part that ends before position ``order``."""
         stored = self._outputs[batch]
-        skipped = [name for name in skipped if name in stored]
+        ended = [name for name, orders in self._inside.items() if max(orders) < order and name in stored]
+        skipped = [name for name in ended if not any(_within(name, other) for other in ended if other != name)]
         self.possible += self._linears
         self.executed += self._linears - sum(len(self._inside[name]) for name in skipped)
-        blocks = [model.get_submodule(name) for name in skipped]
+        modules = [model.get_submodule(name) for name in skipped]
         try:
-            for name, block in zip(skipped, blocks, strict=True):
-                block.forward = _always(stored[name])
+            for name, module in zip(skipped, modules, strict=True):
+                module.forward = _always(stored[name])
             yield
         finally:
-            for block in blocks:
-                block.__dict__.pop("forward", None)
+            for module in modules:
+                module.__dict__.pop("forward", None)
+
+
+def _within(name: str, owner: str) -> bool:
+    return name == owner or name.startswith(owner + ".")
 
 
 def _always(output: Any) -> Any:
     def forward(*_args: Any, **_kwargs: Any) -> Any:
-        return output
+        # What comes next may change its input in place.
+        return tree_map_only(Tensor, Tensor.clone, output)
 
     return forward

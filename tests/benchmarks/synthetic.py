@@ -216,7 +216,7 @@ def problem(truth: Synthetic, parts: Floats, loss_limit: float) -> Problem:
             label = f"bits={BITS[b]} prune={RATIOS[p]} rank={RANKS[r]}"
             split = {name: float(parts[layer, j, t]) for t, name in enumerate(TECHNIQUES) if parts[layer, j, t] > 0}
             costs = {"latency": float(truth.latency[layer, j]), "memory": float(truth.memory[layer, j])}
-            options.append(Option(label, tuple(split), costs, sum(split.values()), split, f"w{BITS[b]}"))
+            options.append(Option(label, tuple(split), costs, sum(split.values()), split, (f"w{BITS[b]}",)))
         units.append(Unit(f"layer.{layer}", "linear", layer / max(1, truth.n_layers - 1), tuple(options)))
     return Problem(
         tuple(units),
