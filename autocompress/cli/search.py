@@ -12,7 +12,14 @@ from autocompress.cli.errors import Fault, Interrupted
 from autocompress.cli.progress import Display, display
 from autocompress.cli.request import run_folder, search_request
 from autocompress.errors import AutocompressError
-from autocompress.report.summary import accuracy_line, held_out_line, nearest_lines, sweep_line, verified_line
+from autocompress.report.summary import (
+    accuracy_line,
+    additivity_line,
+    held_out_line,
+    nearest_lines,
+    sweep_line,
+    verified_line,
+)
 from autocompress.report.table import front_table
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
@@ -118,6 +125,7 @@ def _show(result: SearchResult) -> None:
         held_out_line(result),
         sweep_line(result),
         accuracy_line(result),
+        additivity_line(result),
         f"artifact: {result.best.path}" if result.best is not None else "",
         f"run folder: {result.out}",
         f"replay: {result.replay}" if result.replay else "",

@@ -8,11 +8,12 @@ from autocompress.compress.apply import (
     check_policy,
     compress_layers,
 )
-from autocompress.compress.statistics import StatisticsStore, collect_statistics
+from autocompress.compress.statistics import LazyStatistics, StatisticsStore, collect_statistics
 from autocompress.compress.workbench import Workbench, parts, share
 
 __all__ = [
     "Changes",
+    "LazyStatistics",
     "StatisticsStore",
     "Workbench",
     "apply_policy",

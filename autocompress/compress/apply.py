@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -107,7 +108,7 @@ def _walk(
     statistics: StatisticsStore,
 ) -> Changes:
     check_policy(policy, layers, registry)
-    changes, seen = Changes(), dict(statistics)
+    changes, seen = Changes(), _over(statistics)
     chosen = [layer for layer in layers if layer.fqn in policy.layers]
     steps = [
         (registry.technique(step.technique), layer, step) for layer in chosen for step in policy.layers[layer.fqn].steps
@@ -117,9 +118,12 @@ def _walk(
         first = next(iter(modules.values()))
         if layer.kind == "linear" and not is_linear(first):
             fqn = next(iter(layer.roles.values())).fqn
-            changes.modules[fqn] = _inside(first, technique, layer, step, make, seen.get(fqn))
+            known = seen.get(fqn) if technique.needs_calibration else None
+            changes.modules[fqn] = _inside(first, technique, layer, step, make, known)
             continue
-        calibration = {role: seen[at.fqn] for role, at in layer.roles.items() if at.fqn in seen}
+        calibration = {}
+        if technique.needs_calibration:
+            calibration = {role: seen[at.fqn] for role, at in layer.roles.items() if at.fqn in seen}
         answer = _make(technique, Group(layer, modules), step, calibration, make)
         for role, module in answer.modules.items():
             for fqn in (layer.roles[role].fqn, *(layer.tied if layer.kind == "embedding" else ())):
@@ -130,6 +134,12 @@ def _walk(
                 seen[fqn] = seen[fqn].keep(kept)
         changes.attributes |= {path: answer.sizes[size] for path, size in layer.edits.items() if size in answer.sizes}
     return changes
+
+
+def _over(statistics: StatisticsStore) -> MutableMapping[str, Statistics]:
+    """A layer to write on above what was collected, which is not asked before somebody needs it."""
+    below: Mapping[str, Statistics] = statistics
+    return ChainMap({}, below)  # type: ignore[arg-type]  # only the first map is ever written to
 
 
 def _inside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,28 @@ from autocompress.technique import Statistics
 
 StatisticsStore = Mapping[str, Statistics]
 """Linear name to the statistics of its input."""
+
+
+class LazyStatistics(Mapping[str, Statistics]):
+    """Statistics that are collected when the first technique asks for them: some policies need none."""
+
+    def __init__(self, collect: Callable[[], StatisticsStore]) -> None:
+        self._collect = collect
+        self._found: StatisticsStore | None = None
+
+    def _all(self) -> StatisticsStore:
+        if self._found is None:
+            self._found = self._collect()
+        return self._found
+
+    def __getitem__(self, name: str) -> Statistics:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class _Sum:

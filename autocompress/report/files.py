@@ -12,17 +12,18 @@ from typing import Any
 
 from autocompress.policy import Policy
 from autocompress.report.policy_words import policy_words
-from autocompress.report.result import Result
+from autocompress.report.result import Layer, Result
 from autocompress.trial import Trial
 
 
 def write_run(result: Result, folder: Path) -> tuple[Path, ...]:
-    """Write ``front.csv``, ``trials.csv``, ``result.json``, ``policy.json`` and ``front.png`` into the folder."""
+    """Write ``front``, ``trials`` and ``layers.csv``, ``result`` and ``policy.json``, and ``front.png``."""
     from autocompress.report.plot import plot_front
 
     written = [
         write_trials(folder / "front.csv", result.front),
         write_trials(folder / "trials.csv", result.trials),
+        write_layers(folder / "layers.csv", result.layers),
         write_json(folder / "result.json", result.to_json()),
     ]
     if result.policy is not None:
@@ -39,6 +40,16 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> Path:
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    return write_whole(path, text.getvalue())
+
+
+def write_layers(path: Path, layers: Sequence[Layer]) -> Path:
+    """One changed layer a row: what it was predicted to save in seconds, and saves."""
+    text = io.StringIO()
+    names = ("layer", "option", "dense", "predicted", "measured", "damage")
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(layer.to_json() for layer in layers)
     return write_whole(path, text.getvalue())
 
 

@@ -29,6 +29,12 @@ class Verdict(Protocol):
     def gap(self) -> float: ...
 
 
+class Layer(Protocol):
+    """What one layer was predicted to save and saves; see `autocompress.run.layers`."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
 class Result(Protocol):
     """The parts of `autocompress.run.result.SearchResult` that are reported."""
 
@@ -58,6 +64,8 @@ class Result(Protocol):
     def sweep(self) -> Mapping[str, float]: ...
     @property
     def accuracy(self) -> Mapping[str, float]: ...
+    @property
+    def layers(self) -> Sequence[Layer]: ...
     @property
     def metric(self) -> str: ...
     @property

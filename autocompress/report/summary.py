@@ -32,12 +32,21 @@ def sweep_line(result: Result) -> str:
 
 
 def accuracy_line(result: Result) -> str:
-    """How far predicted latencies were from the measured ones."""
+    """How far latencies were from what was predicted before they were measured, and from what that claimed."""
     found = result.accuracy
     if "mape" not in found:
         return ""
     bias = f", {found['bias']:+.1%} on average" if "bias" in found else ""
-    return f"latency prediction: off by {found['mape']:.1%} (mean of {found.get('count', 0):.0f} trials{bias})"
+    claim = f"; sd {found['sd']:.1%}, claimed {found['claimed_sd']:.1%}" if "claimed_sd" in found else ""
+    return f"latency prediction: off by {found['mape']:.1%} (mean of {found.get('count', 0):.0f} trials{bias}{claim})"
+
+
+def additivity_line(result: Result) -> str:
+    """How far the loss of whole policies was from the sum of what their layers lose alone."""
+    found = result.accuracy
+    if "additivity" not in found:
+        return ""
+    return f"additivity: whole policies lose {found['additivity']:.2g} times what their layers lose one by one"
 
 
 def nearest_lines(result: Result) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autocompress.compress import StatisticsStore, Workbench, collect_statistics
+from autocompress.compress import LazyStatistics, StatisticsStore, Workbench, collect_statistics
 from autocompress.cost import CostTable
 from autocompress.engine import Limit, Problem, Resource
 from autocompress.engine.store import Store
@@ -47,12 +47,21 @@ def bind_space(setup: Setup, progress: Progress) -> Binding:
 
 
 def make_plan(
-    setup: Setup, binding: Binding, store: Store, contexts: Contexts, latency: float, progress: Progress
+    setup: Setup,
+    binding: Binding,
+    store: Store,
+    contexts: Contexts,
+    latency: float,
+    progress: Progress,
+    *,
+    probes: bool = True,
 ) -> Plan:
-    """Stages cost and sensitivity; every table entry and probe is taken from the store where it is known."""
-    progress(Event("cost", message="collecting input statistics"))
+    """Stages cost and sensitivity; every table entry and probe is taken from the store where it is known.
+
+    latency   of the dense model, in seconds.   probes   False leaves the cheap scores as they are, for comparison.
+    """
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
-    statistics = store.timed(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
+    statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
     table = CostTable(
@@ -68,7 +77,7 @@ def make_plan(
         store.memo,
         contexts.quality,
     )
-    prices.measure_damage(sensitivity)
+    prices.measure_damage(sensitivity, probes=probes)
     _tell(progress, "sensitivity", "does not run", sensitivity.refused)
     units = build_table(
         binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)

@@ -105,7 +105,7 @@ class Prices:
         cost = self._modules[layer.fqn, shape].get(label)
         return None if cost is None else self._seconds[self._names[layer.fqn, shape]] / cost.speedup
 
-    def measure_damage(self, sensitivity: Sensitivity) -> None:
+    def measure_damage(self, sensitivity: Sensitivity, *, probes: bool = True) -> None:
         """A cheap score for every single step, then one probe per part and technique."""
         for number, slot in enumerate(self._slots):
             self._progress(Event("sensitivity", number, 2 * len(self._slots), f"scores of {slot.name}"))
@@ -114,6 +114,9 @@ class Prices:
                     policy = _policy(members, step)
                     self._damage[f"{part}|{members[0].fqn}", step.label()] = sensitivity.cheap(self.owner(part), policy)
         plans = self._plans()
+        if not probes:
+            self._factor = dict.fromkeys(plans, 1.0)
+            return
         for number, ((part, technique), (policy, cheap)) in enumerate(plans.items()):
             message = f"probe of {technique} on {part}"
             self._progress(Event("sensitivity", len(plans) + number, 2 * len(plans), message))

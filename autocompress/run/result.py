@@ -31,7 +31,8 @@ class SearchResult:
     front       the non-dominated feasible trials, best quality first; ``trials`` are all of them.
     baseline    the dense model's values by objective.
     verified    the artifact's measured values by objective (latency, memory, size, ...).
-    test        quality and details on the test split, which the search never saw; with ``dense_`` counterparts.
+    test        quality and details on the test split, which the search never saw, with ``dense_`` counterparts; beside
+                it the quality on the ``selection`` and ``search`` splits.
     sweep       what the plain allocator sweep reached, beside what the search added.
     accuracy    predictions against measurements, as `accuracy_of` names them, and ``probe_share``.
     layers      what every changed layer of ``policy`` was predicted to save, and saves inside the model.

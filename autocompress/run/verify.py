@@ -78,7 +78,7 @@ def verify(
         progress(Event("verify", message=" ".join(verdict.reason for verdict in verdicts), note=True))
         if overall(verdicts) == KEPT:
             progress(Event("verify", message="scoring the test split"))
-            test = scores.test(artifact.program, trial.policy)
+            test = {**scores.test(artifact.program, trial.policy), "search": trial.values["quality"]}
             annotate(
                 artifact.path,
                 budgets=tuple(verdict.to_json() for verdict in verdicts),

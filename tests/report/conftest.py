@@ -12,6 +12,7 @@ import pytest
 from autocompress.measurement import Measurement
 from autocompress.objective import BUILTIN, parse_budgets
 from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.run.layers import LayerSaving
 from autocompress.run.result import SearchResult
 from autocompress.target import Target
 from autocompress.trial import Trial
@@ -79,8 +80,9 @@ def _result(folder: Path, **changes: Any) -> SearchResult:
         "verified": {"latency": Measurement(((latency,),) * 3, latency, latency * 0.97, latency * 1.03)},
         "test": {"quality": 0.9812, "p5": 0.9523, "retrieval": 0.871, "dense_retrieval": 0.882},
         "sweep": {"hypervolume": 0.93, "sweep_hypervolume": 0.9, "added": 0.03},
-        "accuracy": {"mape": 0.021, "bias": 0.004, "sd": 0.02, "count": 20.0},
+        "accuracy": {"mape": 0.021, "bias": 0.004, "sd": 0.02, "claimed_sd": 0.025, "count": 20.0, "additivity": 1.3},
         "seconds": {"search": 100.0},
+        "layers": (LayerSaving("block.0:ffn", "int8", 1e-3, 5e-4, None, 0.01),),
         "metric": "mean cosine",
         "replay": "autocompress search demo --budget 75%",
     }

@@ -22,7 +22,7 @@ def test_every_file_is_written_and_reads_back(finished: Finished, tmp_path: Path
     result = finished()
     write_run(result, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "front.csv", "front.png", "policy.json", "result.json", "trials.csv",
+        "front.csv", "front.png", "layers.csv", "policy.json", "result.json", "trials.csv",
     ]  # fmt: skip
     assert Policy.load(tmp_path / "policy.json") == result.policy
     assert json.loads((tmp_path / "result.json").read_text())["test"]["quality"] == 0.9812

@@ -10,7 +10,14 @@ from rich.console import Console
 from autocompress.measurement import Measurement
 from autocompress.policy import LayerPolicy, Policy, Step
 from autocompress.report.bench import agreement_line, bench_table
-from autocompress.report.summary import accuracy_line, held_out_line, nearest_lines, sweep_line, verified_line
+from autocompress.report.summary import (
+    accuracy_line,
+    additivity_line,
+    held_out_line,
+    nearest_lines,
+    sweep_line,
+    verified_line,
+)
 from autocompress.report.table import front_table, interval, pick
 from autocompress.run.result import SearchResult
 from autocompress.trial import Trial
@@ -68,14 +75,22 @@ def test_intervals_say_the_unit_once() -> None:
     assert interval(None, 1.0, "s") == ""
 
 
-def held_out_lines_hold_the_figures(finished: Finished) -> None:
+def test_held_out_lines_hold_the_figures(finished: Finished) -> None:
     result = finished()
     assert held_out_line(result) == "test split: mean cosine 0.9812, p5 0.9523, retrieval 0.8710 (dense 0.8820)"
     assert "0.9 by the plain sweep, 0.93 with the search (+3.3%)" in sweep_line(result)
     assert "off by 2.1%" in accuracy_line(result)
+    assert "sd 2.0%, claimed 2.5%" in accuracy_line(result)
+    assert "1.3 times" in additivity_line(result)
     assert "latency" in verified_line(result)
     empty = finished(test={}, sweep={}, accuracy={}, verified={})
-    assert [held_out_line(empty), sweep_line(empty), accuracy_line(empty), verified_line(empty)] == [""] * 4
+    assert [
+        held_out_line(empty),
+        sweep_line(empty),
+        accuracy_line(empty),
+        additivity_line(empty),
+        verified_line(empty),
+    ] == [""] * 5
 
 
 def test_a_miss_names_the_nearest_policy_and_every_gap(finished: Finished) -> None:
