@@ -22,6 +22,7 @@ from autocompress.engine.ledger import Ledger
 from autocompress.engine.model import Model
 from autocompress.engine.problem import LOSS, Assignment, Evaluate, Outcome, Problem
 from autocompress.engine.proposals import local_moves, lowest_fraction, next_fractions, sweep_fractions
+from autocompress.engine.racing import Races, Screen
 from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
 from autocompress.engine.tables import Floats, Ints, as_array
@@ -40,6 +41,7 @@ _SETTLED = 0.005
 _AT_LIMIT = 3
 _MOVES = 256
 _HOPEFUL = 24
+_RACERS = 4
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def search(
     on_trial: Callable[[Trial], None] | None = None,
     patience: int | None = None,
     stages: frozenset[str] = STAGES,
+    screen: Screen | None = None,
 ) -> SearchOutcome:
     """Find the front of `problem` with at most `trials` evaluations; the same call on the same storage continues.
 
@@ -78,6 +81,7 @@ def search(
     sampler   "tpe", or a function from a seed to an Optuna sampler that handles several objectives.
     patience  stop after this many rounds that add less than 0.5 % of hypervolume; None spends all that was given.
     stages    which parts to use, for ablation.
+    screen    losses of a policy on few rows, for races between policies; None: the surrogate alone decides.
     """
     factory = tpe if isinstance(sampler, str) else sampler
     study = optuna.create_study(
@@ -86,7 +90,7 @@ def search(
         load_if_exists=True,
         directions=["minimize"] * len(problem.objectives),
     )
-    run = _Run(problem, evaluate, study, Stop(trials, seconds, patience), on_trial, stages)
+    run = _Run(problem, evaluate, study, Stop(trials, seconds, patience), on_trial, stages, screen)
     study.sampler = factory(seed + len(run.trials))
     run.rng = np.random.default_rng([seed, len(run.trials)])
     run.go()
@@ -104,6 +108,7 @@ class _Run:
         stop: Stop,
         on_trial: Callable[[Trial], None] | None,
         stages: frozenset[str],
+        screen: Screen | None,
     ) -> None:
         self.problem, self.evaluate, self.stop, self.on_trial, self.stages = problem, evaluate, stop, on_trial, stages
         self.started = time.monotonic()
@@ -119,6 +124,7 @@ class _Run:
         self.stopped_because = ""
         self.step, self.resolves = 0, sum(trial.stage == "resolve" for trial in self.trials)
         self.credit: dict[str, float] = {}
+        self.races = Races(screen) if screen is not None and LOSS in self.model.names else None
         self._volume: Improvement | None = None
         self._ideal: Floats = np.zeros(len(problem.objectives))
 
@@ -203,6 +209,7 @@ class _Run:
             fractions = (1.0,) * axes if at_limit else next_fractions(self.model, self.resolves, self.lowest)
             policy = self.model.solve(fractions)
             if policy is not None and policy not in self.seen:
+                policy = self._raced([policy, *self._beside(policy)])
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, stage)
                 return True
         return False
@@ -219,7 +226,9 @@ class _Run:
         if not options:
             self.ledger.discard(asked)
             return False
-        chosen, policy = options[int(self._gains(as_array([p for _, p in options])).argmax())]
+        order = np.argsort(-self._gains(as_array([p for _, p in options])), kind="stable")[:_RACERS]
+        raced = self._raced([options[i][1] for i in order])
+        chosen, policy = next(option for option in options if option[1] == raced)
         self.ledger.discard([trial for trial in asked if trial is not chosen])
         settled = self.model.solve(self.knobs.fractions(chosen.params), self.knobs, chosen.params)
         self._evaluate(chosen, policy if settled is None or settled in self.seen else settled, "tpe")
@@ -236,10 +245,36 @@ class _Run:
         moves = moves[fresh]
         moves = moves[np.argsort(-self._gains(moves), kind="stable")[:_HOPEFUL]]
         # Among the best by mean, the one that could be best: moves are where the surrogate learns something new.
-        move = moves[int(self._gains(moves, optimism=1.0).argmax())]
-        base = self._nearest(front, move)
-        self._evaluate(self.ledger.ask_for(self._knobs_of(base)), tuple(move.tolist()), "local")
+        order = np.argsort(-self._gains(moves, optimism=1.0), kind="stable")[:_RACERS]
+        policy = self._raced([tuple(moves[i].tolist()) for i in order])
+        base = self._nearest(front, np.array(policy))
+        self._evaluate(self.ledger.ask_for(self._knobs_of(base)), policy, "local")
         return True
+
+    def _beside(self, policy: Assignment) -> list[Assignment]:
+        """Neighbours of a solved policy that promise most, none of them costlier than it is predicted to be."""
+        if self.races is None or not self.races.worthwhile:
+            return []
+        moves = local_moves([policy], self.model, _MOVES, self.rng)
+        moves = np.unique(moves, axis=0)
+        own, values = self.model.predict(as_array([policy])), self.model.predict(moves)
+        fits = np.ones(len(moves), dtype=bool)
+        for name in self.model.swept:
+            fits &= values[name] <= own[name] * 1.01
+        fresh = [i for i in np.flatnonzero(fits) if tuple(moves[i].tolist()) not in self.seen | {policy}]
+        best = sorted(fresh, key=lambda i: float(values[LOSS][i]))[: _RACERS - 1]
+        return [tuple(moves[i].tolist()) for i in best]
+
+    def _raced(self, policies: list[Assignment]) -> Assignment:
+        """The policy that is worth an evaluation: the first one, unless a race finds a better one."""
+        if self.races is None or not self.races.worthwhile or len(policies) == 1:
+            return policies[0]
+        values = self.model.predict(as_array(policies))
+
+        def gains(losses: Floats, alive: list[int]) -> Floats:
+            return self._added({**{name: found[alive] for name, found in values.items()}, LOSS: losses})
+
+        return policies[self.races.winner(policies, values[LOSS], gains)]
 
     def _nearest(self, front: list[Trial], policy: Ints) -> Trial:
         distances = (as_array([trial.assignment for trial in front]) != policy).sum(axis=1)
@@ -257,6 +292,9 @@ class _Run:
         values = self.model.predict(policies)
         if optimism and LOSS in values:
             values[LOSS] = values[LOSS] * np.exp(-optimism * self.model.surrogate.uncertainty(policies))
+        return self._added(values)
+
+    def _added(self, values: dict[str, Floats]) -> Floats:
         gains = self._front_volume().gain(self.space.points(values))
         for limit in self.problem.limits:
             excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
@@ -301,6 +339,8 @@ class _Run:
             outcome = Outcome({}, cause=f"{type(error).__name__}: {error}")
         trial = self.ledger.finish(asked, policy, stage, outcome, forecast)
         self._reward(trial)
+        if self.races is not None and not trial.failed and stage != "sweep":
+            self.races.told(trial.predicted[LOSS], trial.values[LOSS])
         self.trials.append(trial)
         if self.on_trial is not None:
             self.on_trial(trial)

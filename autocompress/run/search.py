@@ -118,6 +118,7 @@ def _search(
             storage=folder.storage(),
             sampler=lambda seed: factory(seed, 4),
             on_trial=teller.told,
+            screen=trials.screen,
         )
     found = [read.trial(trial, number) for number, trial in enumerate(outcome.trials)]
     accuracy = {**accuracy_of(outcome.trials, plan.table, dense.latency), "probe_share": plan.probe_share}

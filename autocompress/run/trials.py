@@ -26,6 +26,8 @@ from autocompress.runtime import Program, Runtime
 from autocompress.target import Target
 
 SECONDS, ROUNDS = 1.0, 40
+RUNG = 1
+"""Batches of a rung of a race."""
 SESSION_SD = 0.01
 """Bias of one process's timings that its own repeats cannot show, relative; see the verdict's floor."""
 MEMORY_SD = 0.03
@@ -70,6 +72,8 @@ class Trials:
         self._example, self._runtime, self._target, self._dense = example, runtime, target, dense
         self._objectives, self._store, self._context = objectives, store, context
         self._reference: Any = None
+        self._references: dict[int, Any] = {}
+        self.screening = 0.0
         self._program = runtime.lower(bench.dense, Policy(), example)
 
     def __call__(self, assignment: Assignment) -> Outcome:
@@ -83,6 +87,29 @@ class Trials:
             torch.cuda.empty_cache()
             return Outcome({}, cause=f"out of memory: {str(error).splitlines()[0]}")
         return self._outcome(found)
+
+    def screen(self, assignment: Assignment, rung: int) -> list[float] | None:
+        """Losses per row on the rung's batches, the first of the search split; the policy is not timed."""
+        policy = self._policy_of(assignment)
+
+        def measure() -> dict[str, Any]:
+            started = time.monotonic()
+            batches = self._batches[rung * RUNG : (rung + 1) * RUNG] or self._batches[-RUNG:]
+            program = self._runtime.lower(self._bench.set(policy), policy, self._example)
+            if rung not in self._references:
+                self._references[rung] = self._evaluator.reference(
+                    lambda batch: self._program(inputs_of(batch)), batches
+                )
+            score = self._evaluator.score(lambda batch: program(inputs_of(batch)), batches, self._references[rung])
+            rows = score.per_row or (score.value,)
+            return {"losses": [self._dense.quality - row for row in rows], "seconds": time.monotonic() - started}
+
+        try:
+            found = self._store.memo(f"screen/{self._context}/{policy.digest()}/{rung}", measure)
+        except TrialError:
+            return None
+        self.screening += found["seconds"]
+        return list(found["losses"])
 
     def details(self, policy: Policy) -> dict[str, Any]:
         """Everything that was stored for a policy that was evaluated."""

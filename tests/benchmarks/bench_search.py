@@ -21,7 +21,7 @@ import optuna
 from autocompress.engine import loop
 from autocompress.engine.problem import Assignment, Outcome
 from tests.benchmarks import rivals
-from tests.benchmarks.synthetic import BUDGETS, Synthetic, build, problem, tables
+from tests.benchmarks.synthetic import BUDGETS, FIDELITY, Synthetic, build, problem, tables
 from tests.benchmarks.truth import Front, true_front
 
 FULL = os.environ.get("FULL") == "1"
@@ -38,24 +38,48 @@ class Score:
     regrets: tuple[float, ...]
 
 
-def figures(truth: Synthetic, front: Front, policies: list[Assignment], charged: float) -> Score:
-    """Score the first `n - charged` policies for every n of AT by their true figures."""
+def figures(truth: Synthetic, front: Front, policies: list[Assignment], charged: float | list[float]) -> Score:
+    """Score the policies that n equivalents pay for, for every n of AT, by their true figures.
+
+    charged   what had been spent before the first policy, or when each policy had been evaluated.
+    """
     array = np.array(policies)
     columns = truth.losses(array), truth.latencies(array), truth.memories(array)
+    spent = charged if isinstance(charged, list) else [charged + number + 1 for number in range(len(policies))]
     fractions = []
     for n in AT:
-        count = max(0, int(n - charged))
+        count = int(np.searchsorted(spent, n, side="right"))
         fractions.append(front.fraction(*(column[:count] for column in columns)) if count else 0.0)
-    count = max(1, int(100 - charged))
+    count = max(1, int(np.searchsorted(spent, 100, side="right")))
     return Score(tuple(fractions), tuple(front.regret(*(column[:count] for column in columns))))
 
 
-def ours(truth: Synthetic, front: Front, seed: int, stages: frozenset[str] = loop.STAGES, probes: int = 1) -> Score:
-    """The engine on tables with one probe per (layer, technique), or on cheap scores alone."""
+def ours(
+    truth: Synthetic,
+    front: Front,
+    seed: int,
+    stages: frozenset[str] = loop.STAGES,
+    probes: int = 1,
+    races: bool = True,
+) -> Score:
+    """The engine on tables with one probe per (layer, technique), or on cheap scores alone; races are charged."""
     parts, charged = tables(truth, probes=probes)
     space = problem(truth, parts, front.limit)
-    found = loop.search(space, truth.evaluate, trials=int(AT[-1] - charged), seed=seed, stages=stages)
-    return figures(truth, front, [trial.assignment for trial in found.trials], charged)
+    spent, policies = [charged], []
+
+    def evaluate(policy: Assignment) -> Outcome:
+        spent[0] += 1.0
+        policies.append((policy, spent[0]))
+        return truth.evaluate(policy)
+
+    def screen(policy: Assignment, rung: int) -> list[float]:
+        spent[0] += FIDELITY
+        return truth.screen(policy, rung)
+
+    loop.search(
+        space, evaluate, trials=int(AT[-1] - charged), seed=seed, stages=stages, screen=screen if races else None
+    )
+    return figures(truth, front, [policy for policy, _ in policies], [at for _, at in policies])
 
 
 def plain(rival: rivals.Rival, most: int = AT[-1]) -> Callable[[Synthetic, Front, int], Score]:
@@ -109,6 +133,7 @@ def removed() -> dict[str, Callable[[Synthetic, Front, int], Score]]:
         f"ours without {stage}": without(stage) for stage in ("sweep", "resolve", "tpe", "screen", "refit", "local")
     }
     found["ours without probes"] = lambda truth, front, seed: ours(truth, front, seed, probes=0)
+    found["ours without races"] = lambda truth, front, seed: ours(truth, front, seed, races=False)
     return found
 
 

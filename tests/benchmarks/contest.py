@@ -21,6 +21,8 @@ from autocompress.engine.hypervolume import hypervolume
 from autocompress.engine.model import Model
 from autocompress.engine.problem import Assignment, Evaluate
 from autocompress.engine.proposals import lowest_fraction, next_fractions, sweep_fractions
+from autocompress.engine.racing import Screen
+from autocompress.run.trials import Trials
 
 LEAST = 1e-4
 """Losses below are told apart by nobody: the search itself compares qualities to four decimals."""
@@ -56,6 +58,21 @@ class Clock:
 
         return run
 
+    def screened(self, trials: Trials) -> Screen:
+        """Races' looks at few rows, charged."""
+
+        def run(assignment: Assignment, rung: int) -> list[float] | None:
+            before = trials.screening
+            self.spent += time.monotonic() - self._since
+            found = trials.screen(assignment, rung)
+            self._since = time.monotonic()
+            self.spent += trials.screening - before
+            if self.spent > self.limit:
+                raise Done
+            return found
+
+        return run
+
 
 @dataclass(frozen=True)
 class Match:
@@ -68,9 +85,9 @@ class Match:
     limit: float
     dense: float
     probed: Problem
-    of_probed: Evaluate
+    of_probed: Trials
     cheap: Problem
-    of_cheap: Evaluate
+    of_cheap: Trials
     sizes: Sequence[int]
     plain: Evaluate
     reference_loss: float
@@ -93,12 +110,13 @@ class Match:
 Contender = Callable[[Match, Clock, int], None]
 
 
-def ours(stages: frozenset[str] = loop.STAGES, *, probes: bool = True) -> Contender:
+def ours(stages: frozenset[str] = loop.STAGES, *, probes: bool = True, races: bool = True) -> Contender:
     """The engine, on probed tables or on cheap scores."""
 
     def run(match: Match, clock: Clock, seed: int) -> None:
         problem, evaluate = (match.probed, match.of_probed) if probes else (match.cheap, match.of_cheap)
-        loop.search(problem, clock.timed(evaluate), trials=sys.maxsize, seed=seed, stages=stages)
+        screen = clock.screened(evaluate) if races else None
+        loop.search(problem, clock.timed(evaluate), trials=sys.maxsize, seed=seed, stages=stages, screen=screen)
 
     return run
 
@@ -108,7 +126,7 @@ def swept(*, probes: bool) -> Contender:
 
     def run(match: Match, clock: Clock, _seed: int) -> None:
         problem, evaluate = (match.probed, match.of_probed) if probes else (match.cheap, match.of_cheap)
-        model, evaluate = Model(problem), clock.timed(evaluate)
+        model, timed = Model(problem), clock.timed(evaluate)
         done: dict[Assignment, dict[str, float]] = {}
         lowest = lowest_fraction(model)
         targets = sweep_fractions(model, 40, lowest)
@@ -116,7 +134,7 @@ def swept(*, probes: bool) -> Contender:
             fractions = targets[index] if index < len(targets) else next_fractions(model, index, lowest)
             policy = model.solve(fractions, coupled=False)
             if policy not in done:
-                outcome = evaluate(policy)
+                outcome = timed(policy)
                 done[policy] = dict(outcome.values)
                 model.learn_resources(list(done), list(done.values()))
 
@@ -200,4 +218,5 @@ RIVALS: dict[str, Contender] = {
 REMOVED: dict[str, Contender] = {
     **{f"ours without {stage}": ours(loop.STAGES - {stage}) for stage in sorted(loop.STAGES)},
     "ours without probes": ours(probes=False),
+    "ours without races": ours(races=False),
 }

@@ -120,6 +120,11 @@ class Synthetic:
         loss = self.loss(policy) * float(np.exp(PROBE_NOISE * self.rng("probe", policy).normal()))
         return loss, PROBE_NOISE * loss
 
+    def screen(self, policy: Assignment, rung: int) -> list[float]:
+        """Losses of 16 rows, together as noisy and as dear as a probe; two policies share no noise."""
+        noise = self.rng(f"screen {rung}", policy).normal(size=16)
+        return [self.loss(policy) * float(np.exp(4 * PROBE_NOISE * one)) for one in noise]
+
 
 def build(kind: str, layers: int, seed: int) -> Synthetic:
     """A problem of `kind` with `layers` layers."""
