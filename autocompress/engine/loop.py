@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
+from autocompress.engine.credit import Credit
 from autocompress.engine.hypervolume import Improvement
 from autocompress.engine.knobs import build_knobs
 from autocompress.engine.ledger import Ledger
 from autocompress.engine.model import Model
 from autocompress.engine.problem import LOSS, Assignment, Evaluate, Outcome, Problem
-from autocompress.engine.proposals import local_moves, lowest_fraction, next_fractions, sweep_fractions
+from autocompress.engine.proposals import local_moves, lowest_fraction, neighbours, next_fractions, sweep_fractions
 from autocompress.engine.racing import Races, Screen
 from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
@@ -32,10 +33,6 @@ logger = logging.getLogger(__name__)
 
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit", "local"})
-_LOOP = ("resolve", "tpe", "local")
-_LEAST = {"tpe": 10, "local": 12}
-_HOPE = {"resolve": 1e-2, "tpe": 1e-3, "local": 1e-3}
-_FORGET = 0.05
 _ROUND = 4
 _SETTLED = 0.005
 _AT_LIMIT = 3
@@ -122,8 +119,8 @@ class _Run:
         self.rng = np.random.default_rng(0)
         self.lowest = lowest_fraction(self.model)
         self.stopped_because = ""
-        self.step, self.resolves = 0, sum(trial.stage == "resolve" for trial in self.trials)
-        self.credit: dict[str, float] = {}
+        self.resolves = sum(trial.stage == "resolve" for trial in self.trials)
+        self.credit = Credit(stages)
         self.races = Races(screen) if screen is not None and LOSS in self.model.names else None
         self._volume: Improvement | None = None
         self._ideal: Floats = np.zeros(len(problem.objectives))
@@ -143,7 +140,7 @@ class _Run:
             self._refit()
             # A round grows with the trials, so that refitting stays a fixed share of the work.
             for _ in range(max(_ROUND, len(self.trials) // 25)):
-                if not self._propose(self._stage()) and not self._propose("local"):
+                if not self._propose(self.credit.next_stage()) and not self._propose("local"):
                     self.stopped_because = "no policy is left that was not evaluated"
                     return
                 if self._over():
@@ -156,21 +153,6 @@ class _Run:
             if settled >= self.stop.patience:
                 self.stopped_because = f"the front stopped moving: {settled} rounds below {_SETTLED:.1%}"
                 return
-
-    def _stage(self) -> str:
-        """The stage whose next trial is expected to add most: recent gain per trial, every stage tried now and then."""
-        known = [stage for stage in _LOOP if stage in self.stages] or ["tpe"]
-        self.step += 1
-        for stage, every in _LEAST.items():
-            if stage in known and self.step % every == every - 1:
-                return stage
-        best = max(known, key=lambda stage: self.credit.get(stage, _HOPE[stage]))
-        # Gains are noisy: solving the refitted tables again stays the default until another stage does twice as well.
-        if "resolve" in known and self.credit.get(best, _HOPE[best]) < 2.0 * self.credit.get(
-            "resolve", _HOPE["resolve"]
-        ):
-            return "resolve"
-        return best
 
     def _over(self) -> bool:
         if len(self.trials) >= self.stop.trials:
@@ -209,7 +191,10 @@ class _Run:
             fractions = (1.0,) * axes if at_limit else next_fractions(self.model, self.resolves, self.lowest)
             policy = self.model.solve(fractions)
             if policy is not None and policy not in self.seen:
-                policy = self._raced([policy, *self._beside(policy)])
+                others: list[Assignment] = []
+                if self.races is not None and self.races.worthwhile:
+                    others = neighbours(policy, self.model, self.seen, _RACERS - 1, self.rng)
+                policy = self._raced([policy, *others])
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, stage)
                 return True
         return False
@@ -250,20 +235,6 @@ class _Run:
         base = self._nearest(front, np.array(policy))
         self._evaluate(self.ledger.ask_for(self._knobs_of(base)), policy, "local")
         return True
-
-    def _beside(self, policy: Assignment) -> list[Assignment]:
-        """Neighbours of a solved policy that promise most, none of them costlier than it is predicted to be."""
-        if self.races is None or not self.races.worthwhile:
-            return []
-        moves = local_moves([policy], self.model, _MOVES, self.rng)
-        moves = np.unique(moves, axis=0)
-        own, values = self.model.predict(as_array([policy])), self.model.predict(moves)
-        fits = np.ones(len(moves), dtype=bool)
-        for name in self.model.swept:
-            fits &= values[name] <= own[name] * 1.01
-        fresh = [i for i in np.flatnonzero(fits) if tuple(moves[i].tolist()) not in self.seen | {policy}]
-        best = sorted(fresh, key=lambda i: float(values[LOSS][i]))[: _RACERS - 1]
-        return [tuple(moves[i].tolist()) for i in best]
 
     def _raced(self, policies: list[Assignment]) -> Assignment:
         """The policy that is worth an evaluation: the first one, unless a race finds a better one."""
@@ -346,7 +317,7 @@ class _Run:
             self.on_trial(trial)
 
     def _reward(self, trial: Trial) -> None:
-        """Running mean of the hypervolume, as a share of the front's box, that a trial of each stage added."""
+        """Credit a trial's stage with the hypervolume, as a share of the front's box, that it added."""
         if not np.all(np.isfinite(self.space.reference)):
             return
         gain = 0.0
@@ -357,29 +328,10 @@ class _Run:
             volume.add(point[0])
             if np.any(point[0] < self._ideal):
                 self._volume = None
-        before = self.credit.get(trial.stage, _HOPE.get(trial.stage, 0.0))
-        self.credit[trial.stage] = before + _FORGET * (gain - before)
+        self.credit.add(trial.stage, gain)
 
     def _progress(self) -> float:
         return self.space.dominated(self.space.front(self.trials), self.space.ideal(self.trials))
 
     def outcome(self) -> SearchOutcome:
-        sweep = [trial for trial in self.trials if trial.stage == "sweep"]
-        if not np.all(np.isfinite(self.space.reference)):
-            self.space.anchor(sweep or self.trials)
-        front, sweep_front = self.space.front(self.trials), self.space.front(sweep)
-        ideal = self.space.ideal(self.trials)
-        reference = {
-            name: float(np.exp(value)) if name in self.space.floor else float(value)
-            for name, value in zip(self.problem.objectives, self.space.reference, strict=True)
-        }
-        return SearchOutcome(
-            tuple(self.trials),
-            tuple(front),
-            tuple(sweep_front),
-            tuple(self.refits),
-            self.stopped_because,
-            reference,
-            self.space.dominated(front, ideal),
-            self.space.dominated(sweep_front, ideal),
-        )
+        return self.space.outcome(self.trials, self.refits, self.stopped_because)

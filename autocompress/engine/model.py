@@ -61,7 +61,11 @@ class Model:
         """What is expected of one policy; for a custom objective without a claim of how far off it may be."""
         policies = as_array([policy])
         values = {name: float(found[0]) for name, found in self.predict(policies).items()}
-        sd = {name: values[name] * self.resources[name].residual for name in values if name in self.resources}
+        priors = {prior.name: prior for prior in self.problem.resources if prior.name in values}
+        sd = {
+            name: float(fits.spread(self.fitted[name], self.tables, prior, policies)[0])
+            for name, prior in priors.items()
+        }
         if LOSS in values:
             sd[LOSS] = values[LOSS] * float(self.surrogate.uncertainty(policies)[0])
         return Forecast(values, sd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from autocompress.engine.problem import LOSS, Assignment
 from autocompress.engine.tables import Floats, Ints, as_array
 
 _GOLDEN = 0.6180339887498949
+_TRIED = 256
 
 
 def lowest_fraction(model: Model) -> float:
@@ -78,3 +79,17 @@ def local_moves(members: Sequence[Assignment], model: Model, count: int, rng: np
         units = rng.integers(n_units, size=len(active))
         policies[active, units] = (rng.random(len(active)) * widths[units]).astype(np.int64)
     return policies
+
+
+def neighbours(
+    policy: Assignment, model: Model, seen: Set[Assignment], most: int, rng: np.random.Generator
+) -> list[Assignment]:
+    """The moves from a policy that promise the least loss, none predicted to cost more than 1 % more than it does."""
+    moves = np.unique(local_moves([policy], model, _TRIED, rng), axis=0)
+    own, values = model.predict(as_array([policy])), model.predict(moves)
+    fits = np.ones(len(moves), dtype=bool)
+    for name in model.swept:
+        fits &= values[name] <= own[name] * 1.01
+    fresh = [i for i in np.flatnonzero(fits) if tuple(moves[i].tolist()) not in seen | {policy}]
+    best = sorted(fresh, key=lambda i: float(values[LOSS][i]))[:most]
+    return [tuple(moves[i].tolist()) for i in best]

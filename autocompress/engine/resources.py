@@ -23,15 +23,21 @@ _BELIEF = 3.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """A resource's line as fitted, and its table: ``costs`` (L, O), corrected, infinite where padded."""
+    """A resource's line as fitted, and its table.
+
+    costs        (L, O), corrected, infinite where padded.
+    covariance   (P, P) of what was fitted: intercept, slope, switch and one factor per technique, in their units.
+    """
 
     line: Resource
     costs: Floats
+    covariance: Floats
 
 
 def unfitted(tables: Tables, prior: Resource) -> Fitted:
     """The table as it is."""
-    return Fitted(prior, tables.costs[tables.resources.index(prior.name)])
+    size = 3 + tables.uses.shape[2]
+    return Fitted(prior, tables.costs[tables.resources.index(prior.name)], np.zeros((size, size)))
 
 
 def predict(fitted: Fitted, tables: Tables, policies: Ints) -> Floats:
@@ -39,6 +45,14 @@ def predict(fitted: Fitted, tables: Tables, policies: Ints) -> Floats:
     line = fitted.line
     sums = tables.pick(fitted.costs, policies).sum(axis=1)
     return np.asarray(line.intercept + line.slope * sums + line.switch * tables.switches(policies))
+
+
+def spread(fitted: Fitted, tables: Tables, prior: Resource, policies: Ints) -> Floats:
+    """Standard deviation of what `predict` says, measurement included: (C,). Policies unlike all others have more."""
+    design = _design(tables, unfitted(tables, prior).costs, prior, policies)
+    unknown = np.einsum("cp,pq,cq->c", design, fitted.covariance, design)
+    values = predict(fitted, tables, policies)
+    return np.asarray(np.sqrt((fitted.line.residual * values) ** 2 + np.maximum(unknown, 0.0)))
 
 
 def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fitted:
@@ -51,16 +65,13 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
         return first
     level = float(np.median(np.abs(values))) or 1.0
     misses = values - predict(first, tables, policies)
-    changes = _changes(tables, first.costs)
-    factors = tables.pick(changes, policies).sum(axis=1) * prior.slope
-    sums = tables.pick(first.costs, policies).sum(axis=1)
-    design = np.column_stack([np.ones_like(sums), sums, tables.switches(policies), factors])
+    design = _design(tables, first.costs, prior, policies)
     # Prior sds: 10 % of the slope's share and of the level; one switch is worth a fraction of what it stands between.
     switch = _SWITCH * level / max(tables.n_units, int(tables.changes.max(axis=1).sum()))
-    widths = np.array([0.1 * level, _SLOPE * (abs(prior.slope) or 1.0), switch, *[_FACTOR] * factors.shape[1]])
+    widths = np.array([0.1 * level, _SLOPE * (abs(prior.slope) or 1.0), switch, *[_FACTOR] * tables.uses.shape[2]])
     scaled = design * widths
     noise = max(prior.residual, float(np.sqrt(np.mean(misses**2))) / level, _LEAST_RESIDUAL) * level
-    fitted = np.zeros(design.shape[1])
+    fitted, system = np.zeros(design.shape[1]), np.zeros((design.shape[1], design.shape[1]))
     for _ in range(3):
         information = scaled.T @ scaled / noise**2
         system = np.linalg.inv(information + np.eye(len(fitted)))
@@ -70,7 +81,7 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
         claimed = _BELIEF * (prior.residual * level) ** 2
         noise = max(float(np.sqrt((left @ left + claimed) / (free + _BELIEF))), _LEAST_RESIDUAL * level)
     slope = max(prior.slope + float(fitted[1]), 0.1 * prior.slope)
-    corrected = first.costs + changes @ (fitted[3:] * prior.slope / (slope or 1.0))
+    corrected = first.costs + _changes(tables, first.costs) @ (fitted[3:] * prior.slope / (slope or 1.0))
     line = replace(
         prior,
         intercept=prior.intercept + float(fitted[0]),
@@ -78,7 +89,14 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
         switch=max(0.0, prior.switch + float(fitted[2])),
         residual=noise / level,
     )
-    return Fitted(line, np.where(tables.valid, np.maximum(corrected, 0.0), np.inf))
+    return Fitted(line, np.where(tables.valid, np.maximum(corrected, 0.0), np.inf), np.outer(widths, widths) * system)
+
+
+def _design(tables: Tables, costs: Floats, prior: Resource, policies: Ints) -> Floats:
+    """One, the sum, the switches, and what each technique changes, for ``policies`` (C, L): (C, P)."""
+    sums = tables.pick(costs, policies).sum(axis=1)
+    factors = tables.pick(_changes(tables, costs), policies).sum(axis=1) * prior.slope
+    return np.column_stack([np.ones_like(sums), sums, tables.switches(policies), factors])
 
 
 def _changes(tables: Tables, costs: Floats) -> Floats:

@@ -10,7 +10,7 @@ from autocompress.engine.hypervolume import hypervolume
 from autocompress.engine.pareto import non_dominated
 from autocompress.engine.problem import Problem
 from autocompress.engine.tables import Floats
-from autocompress.engine.trial import Trial
+from autocompress.engine.trial import Refit, SearchOutcome, Trial
 
 _MARGIN = 0.1
 _EXACT = 60
@@ -85,3 +85,24 @@ class Space:
             points = points[np.linspace(0, len(points) - 1, _EXACT).astype(int)]
         unit = (points - ideal) / np.maximum(self.reference - ideal, 1e-12)
         return hypervolume(np.maximum(unit, 0.0), np.ones(points.shape[1]))
+
+    def outcome(self, trials: Sequence[Trial], refits: Sequence[Refit], stopped_because: str) -> SearchOutcome:
+        """The finished search, beside what its plain sweep reached."""
+        sweep = [trial for trial in trials if trial.stage == "sweep"]
+        if not np.all(np.isfinite(self.reference)):
+            self.anchor(sweep or trials)
+        front, sweep_front, ideal = self.front(trials), self.front(sweep), self.ideal(trials)
+        reference = {
+            name: float(np.exp(value)) if name in self.floor else float(value)
+            for name, value in zip(self.problem.objectives, self.reference, strict=True)
+        }
+        return SearchOutcome(
+            tuple(trials),
+            tuple(front),
+            tuple(sweep_front),
+            tuple(refits),
+            stopped_because,
+            reference,
+            self.dominated(front, ideal),
+            self.dominated(sweep_front, ideal),
+        )

@@ -235,7 +235,6 @@ def cases(folder: Path) -> Iterator[Case]:
         if name not in named:
             continue
         trained = train(folder)
-        print(f"{name}: {trained.metric} {trained.quality:.3f} on held-out data")
         request = SearchRequest(
             model=trained.model, budgets=(budget,), data=trained.data, task=trained.task,
             sequence=trained.sequence, batch=batch, threads=1,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Cli
 
 from autocompress.run.cache import VARIABLE, open_cache
 
@@ -19,7 +19,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("filled")
-def test_shows_what_is_there(cli: Cli) -> None:
+def test_shows_what_is_there(cli: Any) -> None:
     done = cli("cache")
     assert done.code == 0
     assert "kernels on [cpu]" in done.stdout
@@ -29,7 +29,7 @@ def test_shows_what_is_there(cli: Cli) -> None:
     assert listed["deleted"] is False
 
 
-def test_prunes_what_is_named(filled: Path, cli: Cli) -> None:
+def test_prunes_what_is_named(filled: Path, cli: Any) -> None:
     assert "deleted" in cli("cache", "abc", "--prune").stdout
     assert [path.stem for path in filled.iterdir()] == ["def"]
     wrong = cli("cache", "abc", "--prune")

@@ -20,6 +20,7 @@ from autocompress.engine import (
     Unit,
     search,
 )
+from autocompress.engine.store import journal_storage
 from tests.benchmarks.synthetic import build, problem, tables
 from tests.benchmarks.truth import true_front
 
@@ -54,6 +55,42 @@ def score(space: Problem, policy: Assignment) -> Outcome:
 
 def run(space: Problem, trials: int = 40, **options: object) -> SearchOutcome:
     return search(space, lambda policy: score(space, policy), trials=trials, seed=3, **options)  # type: ignore[arg-type]
+
+
+def test_every_trial_was_predicted_before_it_was_evaluated(tmp_path: Path) -> None:
+    space = small()
+    storage = journal_storage(tmp_path / "journal.log")
+    found = run(space, 24, storage=storage)
+    for trial in found.trials:
+        assert {"loss", "latency"} <= trial.predicted.keys()
+        assert trial.predicted_sd["latency"] > 0
+    late = [trial for trial in found.trials if trial.stage != "sweep"]
+    errors = [abs(trial.predicted["latency"] / trial.values["latency"] - 1) for trial in late]
+    assert np.mean(errors) < 0.02, "the line of 3 % was learned"
+    again = run(space, 24, storage=storage)
+    assert [trial.predicted for trial in again.trials] == [trial.predicted for trial in found.trials]
+
+
+def test_races_look_at_few_rows_and_the_sampler_never_hears_of_them() -> None:
+    space, looked, evaluated = small(), [], []
+
+    def screen(policy: Assignment, rung: int) -> list[float]:
+        looked.append((policy, rung))
+        return [score(space, policy).values["loss"]] * 4
+
+    def evaluate(policy: Assignment) -> Outcome:
+        evaluated.append(policy)
+        outcome = score(space, policy)
+        # Far from what the tables say, and from one policy to the next: a surrogate has reason to doubt.
+        return Outcome({**outcome.values, "loss": outcome.values["loss"] * (1 + (sum(policy) % 5))}, outcome.spread)
+
+    study = optuna.storages.InMemoryStorage()
+    found = search(space, evaluate, trials=40, seed=3, screen=screen, storage=study)
+    assert looked
+    assert len(found.trials) == len(evaluated) == 40
+    told = [t for t in study.get_all_trials(0) if t.state is optuna.trial.TrialState.COMPLETE]
+    assert len(told) == 40
+    assert all(trial.values["loss"] == evaluate(trial.assignment).values["loss"] for trial in found.trials)
 
 
 def test_known_front_after_twenty_sweep_evaluations() -> None:

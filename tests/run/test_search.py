@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     """One search that keeps its budgets, with a custom objective that carries one of its own."""
     out = tmp_path_factory.mktemp("search") / "run"
     count = ac.Objective("parameters", function=lambda m: float(sum(p.numel() for p in m.parameters())), budget="1e9")
-    return tiny.run(str(out), "latency=1000%", "size=110%", "quality=50%", objectives=[count])
+    return tiny.run(str(out), "latency=1000%", "size=90%", "quality=50%", objectives=[count])
 
 
 def test_a_kept_budget_gives_a_verified_artifact(finished: SearchResult) -> None:
@@ -49,6 +50,24 @@ def test_the_artifact_is_what_was_measured(finished: SearchResult) -> None:
     torch.testing.assert_close(main_output(call(again.model, inputs)), main_output(call(best.model, inputs)))
     applied = ac.apply(best.policy, tiny.model(), data=tiny.data(), task="embedding", sequence=tiny.SEQUENCE, threads=1)
     torch.testing.assert_close(main_output(call(applied, inputs)), main_output(call(best.model, inputs)))
+
+
+def test_predictions_and_gaps_are_in_the_result_and_in_the_run_folder(finished: SearchResult) -> None:
+    found = finished.accuracy
+    assert {"table_mape", "mape", "sd", "claimed_sd", "covered", "additivity", "probe_share"} <= found.keys()
+    assert 0 < found["probe_share"] < 1
+    assert {"quality", "selection", "search"} <= finished.test.keys()
+    assert 0 <= finished.seconds["outside"] <= finished.seconds["whole"]
+    changed = {fqn for fqn, policy in finished.policy.layers.items() if policy.steps}
+    assert changed, "this budget leaves room for compression"
+    assert finished.layers
+    for layer in finished.layers:
+        assert layer.option != "dense"
+        assert layer.measured is not None, "the eager runtime runs the model's own modules"
+        assert layer.dense is not None
+        assert layer.dense > 0
+    with (finished.out / "layers.csv").open(newline="") as file:
+        assert [row["layer"] for row in csv.DictReader(file)] == [layer.layer for layer in finished.layers]
 
 
 def test_the_artifact_is_saved_elsewhere(finished: SearchResult, tmp_path: Path) -> None:

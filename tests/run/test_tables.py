@@ -1,0 +1,49 @@
+"""Units from slots: dominated options go, the dense one never does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autocompress.layer import Layer, Role
+from autocompress.policy import LayerPolicy, Step
+from autocompress.run.tables import Priced, build_table
+from autocompress.space import Slot
+
+DENSE, SMALL, HALF = LayerPolicy(), LayerPolicy((Step("int8"),)), LayerPolicy((Step("cast"),))
+
+
+def layer(name: str, order: int) -> Layer:
+    return Layer(name, "linear", name, {"linear": Role(name, 0, 8)}, {"linear": (8, 8)}, 64, order=order)
+
+
+def slot(*names: str) -> Slot:
+    return Slot(names[0], tuple(layer(name, i) for i, name in enumerate(names)), (DENSE, SMALL, HALF))
+
+
+def table(slots: list[Slot], figures: Mapping[str, tuple[float, float, float]]):
+    def price(one: Slot, _structures: object) -> list[Priced]:
+        found = []
+        for option in one.options:
+            seconds, size, damage = figures[option.label()]
+            found.append(Priced({x.fqn: option for x in one.layers}, seconds, size, {"t": damage} if damage else {}))
+        return found
+
+    parts = {x.fqn: x.fqn for one in slots for x in one.layers}
+    return build_table(slots, parts, lambda _: 0.5, price, lambda _: None, lambda policy: policy.label())
+
+
+def test_the_dense_option_stays_first_even_where_another_beats_it() -> None:
+    better = {"dense": (1.0, 1.0, 0.0), "int8": (0.5, 0.25, 0.0), "cast": (0.7, 0.5, 0.1)}
+    (unit,) = table([slot("a")], better).units
+    assert [option.label for option in unit.options] == ["dense", "int8"], "cast is dominated, dense is not dropped"
+
+
+def test_formats_follow_the_order_of_execution() -> None:
+    found = table([slot("a", "b")], {"dense": (1.0, 1.0, 0.0), "int8": (0.5, 0.25, 0.2), "cast": (0.7, 0.5, 0.1)})
+    assert [option.formats for option in found.units[0].options] == [
+        ("dense", "dense"),
+        ("cast", "cast"),
+        ("int8", "int8"),
+    ]
+    assert found.policy((2,)).layers == {"a": SMALL, "b": SMALL}
+    assert found.policy((0,)).layers == {}
