@@ -171,7 +171,7 @@ class _Run:
         for fractions in sweep_fractions(self.model, count, self.lowest):
             if left <= 0 or self._over():
                 return
-            policy = self.model.solve(fractions, coupled=False)
+            policy = self.model.solve(fractions)  # no coupling is known yet but what format changes cost
             if policy is not None and policy not in self.seen:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, "sweep")
                 left -= 1

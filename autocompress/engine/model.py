@@ -27,6 +27,7 @@ class Model:
         self.surrogate = Surrogate(self.tables)
         self.fitted = {resource.name: fits.unfitted(self.tables, resource) for resource in problem.resources}
         self._custom: dict[str, Floats] = {}
+        self._between = 0.0
         named = dict.fromkeys([*problem.objectives, *(limit.name for limit in problem.limits)])
         self.names = tuple(named)
         swept = [name for name in problem.objectives if name in self.resources]
@@ -58,7 +59,7 @@ class Model:
         return found
 
     def forecast(self, policy: Assignment) -> Forecast:
-        """What is expected of one policy; for a custom objective without a claim of how far off it may be."""
+        """What is expected of one policy, and of its resources how far off that may be."""
         policies = as_array([policy])
         values = {name: float(found[0]) for name, found in self.predict(policies).items()}
         priors = {prior.name: prior for prior in self.problem.resources if prior.name in values}
@@ -66,8 +67,6 @@ class Model:
             name: float(fits.spread(self.fitted[name], self.tables, prior, policies)[0])
             for name, prior in priors.items()
         }
-        if LOSS in values:
-            sd[LOSS] = values[LOSS] * float(self.surrogate.uncertainty(policies)[0])
         return Forecast(values, sd)
 
     def _design(self, policies: Ints) -> Floats:
@@ -82,6 +81,8 @@ class Model:
     def learn_resources(self, assignments: Sequence[Assignment], values: Sequence[Mapping[str, float]]) -> None:
         """Refit the resources on all finished trials."""
         policies = as_array(assignments)
+        within = self.tables.pick(self.tables.changes.astype(float), policies).sum(axis=1)
+        self._between = float((self.tables.switches(policies) - within).mean())
         for prior in self.problem.resources:
             if prior.name in self.names:
                 measured = np.array([value[prior.name] for value in values])
@@ -162,7 +163,9 @@ class Model:
         budgets = np.array([(caps[line.name] - line.intercept) / (line.slope or 1.0) for line in lines])
         warp = (lambda unary: knobs.warp(unary, self.tables, values)) if knobs and values else (lambda unary: unary)
         damage = warp(self.surrogate.fit.unary)
-        chosen, prices = allocate(damage, self._switch_costs(costs, lines, None, 0.0), budgets)
+        # Neighbours are not known yet: as many formats change between them as did in what was measured.
+        room = np.array([self._between * line.switch / (line.slope or 1.0) for line in lines])
+        chosen, prices = allocate(damage, self._switch_costs(costs, lines, None, 0.0), np.maximum(budgets - room, 0.0))
         if chosen is None:
             return None
         fit = self.surrogate.fit
@@ -220,7 +223,8 @@ class Model:
             first, last = tables.first[rows, policy], tables.last[rows, policy]
             changes[1:] += share * (tables.first[1:] != last[:-1, None])
             changes[:-1] += share * (tables.last[:-1] != first[1:, None])
-        priced = np.stack(
-            [cost + changes * (line.switch / (line.slope or 1.0)) for cost, line in zip(costs, lines, strict=True)]
-        )
+        priced = costs.copy()
+        for index, line in enumerate(lines):
+            if line.switch:
+                priced[index] += changes * (line.switch / (line.slope or 1.0))
         return priced

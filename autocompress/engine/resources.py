@@ -95,7 +95,9 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
 def _design(tables: Tables, costs: Floats, prior: Resource, policies: Ints) -> Floats:
     """One, the sum, the switches, and what each technique changes, for ``policies`` (C, L): (C, P)."""
     sums = tables.pick(costs, policies).sum(axis=1)
-    factors = tables.pick(_changes(tables, costs), policies).sum(axis=1) * prior.slope
+    rows = np.arange(tables.n_units)
+    change = costs[rows, policies] - costs[:, 0]
+    factors = np.einsum("cl,clk->ck", change, tables.uses[rows, policies]) * prior.slope
     return np.column_stack([np.ones_like(sums), sums, tables.switches(policies), factors])
 
 

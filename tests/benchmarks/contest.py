@@ -132,7 +132,7 @@ def swept(*, probes: bool) -> Contender:
         targets = sweep_fractions(model, 40, lowest)
         for index in range(10_000):
             fractions = targets[index] if index < len(targets) else next_fractions(model, index, lowest)
-            policy = model.solve(fractions, coupled=False)
+            policy = model.solve(fractions)
             if policy not in done:
                 outcome = timed(policy)
                 done[policy] = dict(outcome.values)
