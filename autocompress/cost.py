@@ -78,7 +78,7 @@ class CostTable:
         example = recorded.args[0]
         given = (*example.shape[:-1], shape[1]) if is_linear(dense) else tuple(example.shape)
         what = [layer.kind, list(shape), list(given), str(example.dtype), getattr(dense, "bias", None) is not None]
-        what.append(copies := self._copies(_resized(dense, shape)))
+        what.append(copies := self._copies(dense, shape))
         key = f"kernel/{self._kernels}/{_digest([what, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
@@ -138,7 +138,7 @@ class CostTable:
                 if shape is None:
                     calls[name] = _replayed(module, recorded)
                 else:
-                    copies = [_resized(module, shape) for _ in range(self._copies(_resized(module, shape)))]
+                    copies = [_resized(module, shape) for _ in range(self._copies(module, shape))]
                     calls[name] = _rotation(copies, _input(module, shape, recorded))
             times = self._time(calls, seconds=4 * SECONDS)
             whole = times.pop("")
@@ -150,9 +150,11 @@ class CostTable:
         found: dict[str, float] = self._memo(key, measure)
         return found
 
-    def _copies(self, base: nn.Module) -> int:
+    def _copies(self, dense: nn.Module, shape: tuple[int, int]) -> int:
         """As many copies as weigh what the model weighs; a power of two, so that models of a kind share entries."""
-        return 1 << max(0, (min(self._weights, CACHE) // max(1, _bytes(base))).bit_length() - 1)
+        weight = weight_of(dense) if is_linear(dense) else dense.get_parameter("weight")
+        size = max(1, shape[0] * shape[1] * weight.element_size())
+        return 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
 
     def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
         with device_lock(self._target.device), torch.inference_mode():

@@ -39,6 +39,7 @@ _AT_LIMIT = 3
 _MOVES = 256
 _HOPEFUL = 24
 _RACERS = 4
+_LEAST_SWEEP = 6
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,24 @@ class _Run:
         return True
 
     def _sweep(self) -> None:
-        count = int(np.clip(self.stop.trials // 3, min(6, self.stop.trials), 18))
+        count = int(np.clip(self.stop.trials // 3, min(_LEAST_SWEEP, self.stop.trials), 18))
         left = count - sum(trial.stage == "sweep" for trial in self.trials)
         for fractions in sweep_fractions(self.model, count, self.lowest):
-            if left <= 0 or self._over():
+            if left <= 0 or self._over() or self._swept_enough():
                 return
             policy = self.model.solve(fractions)  # no coupling is known yet but what format changes cost
             if policy is not None and policy not in self.seen:
                 self._evaluate(self.ledger.ask_for(self.knobs.neutral(fractions)), policy, "sweep")
                 left -= 1
                 self._learn_resources()
+
+    def _swept_enough(self) -> bool:
+        """Whether the sweep has had its third of the trials that the time allows; its targets come widest first."""
+        swept = [trial for trial in self.trials if trial.stage == "sweep"]
+        spent = sum(trial.seconds for trial in swept)
+        if self.stop.seconds is None or len(swept) < _LEAST_SWEEP or spent <= 0:
+            return False
+        return len(swept) >= self.stop.seconds / (spent / len(swept)) / 3
 
     def _propose(self, stage: str) -> bool:
         """Evaluate one new policy of this stage; False if it had none."""

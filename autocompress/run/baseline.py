@@ -54,11 +54,11 @@ def measure_baseline(
 
 
 def _quick(setup: Setup) -> float:
-    """Seconds of the dense model in this process, from half a second of calls."""
+    """Seconds of the dense model in this process, from a few calls."""
     program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
     with device_lock(setup.target.device):
         calls = {"dense": lambda: program(setup.example)}
-        return median(time_interleaved(calls, device=setup.target.device, seconds=0.5, warmup=0.5)["dense"])
+        return median(time_interleaved(calls, device=setup.target.device, seconds=0.3, warmup=0.3)["dense"])
 
 
 def origin(setup: Setup) -> Record:

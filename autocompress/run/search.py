@@ -106,6 +106,7 @@ def _search(
     read = Reader(setup, plan, dense, trials)
     teller = Teller(read, progress, setup, store.count(f"trial/{contexts.trials}/"))
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by our own events
+    progress(Event("search", total=request.trials or 0, message="first trial"))
     with clock.stage("search"):
         factory = setup.registry.samplers[request.sampler]
         outcome = search(

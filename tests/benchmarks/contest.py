@@ -116,7 +116,10 @@ def ours(stages: frozenset[str] = loop.STAGES, *, probes: bool = True, races: bo
     def run(match: Match, clock: Clock, seed: int) -> None:
         problem, evaluate = (match.probed, match.of_probed) if probes else (match.cheap, match.of_cheap)
         screen = clock.screened(evaluate) if races else None
-        loop.search(problem, clock.timed(evaluate), trials=sys.maxsize, seed=seed, stages=stages, screen=screen)
+        left = clock.limit - clock.spent
+        loop.search(
+            problem, clock.timed(evaluate), trials=sys.maxsize, seconds=left, seed=seed, stages=stages, screen=screen
+        )
 
     return run
 
