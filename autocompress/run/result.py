@@ -11,7 +11,6 @@ from autocompress.measure.verdict import Verdict
 from autocompress.measurement import Measurement
 from autocompress.objective import Budget, Objective
 from autocompress.policy import Policy
-from autocompress.run.layers import LayerSaving
 from autocompress.target import Target
 from autocompress.trial import Trial
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from autocompress.artifact import Artifact
+    from autocompress.run.layers import LayerSaving
 
 
 @dataclass(frozen=True)
