@@ -176,7 +176,9 @@ class Model:
             return tuple(chosen.tolist())
         best, best_loss = chosen, np.inf
         # On hundreds of units single neighbours matter less and solves cost more.
-        rounds = _COUPLED_ROUNDS + (_PARITY_ROUNDS if self.tables.n_units <= _MANY else _PARITY_ROUNDS // 2)
+        few = self.tables.n_units <= _MANY
+        whole = _COUPLED_ROUNDS if few else _COUPLED_ROUNDS // 2
+        rounds = whole + (_PARITY_ROUNDS if few else _PARITY_ROUNDS // 2)
         idle = 0
         rows, parity = np.arange(len(chosen)), np.arange(len(chosen)) % 2
         for step in range(rounds + 1):
@@ -186,7 +188,7 @@ class Model:
                 best, best_loss = chosen, predicted
             if step == rounds:
                 break
-            if step < _COUPLED_ROUNDS:
+            if step < whole:
                 linear = warp(self.surrogate.linearised(chosen))
                 # Averaging damps the two-cycle in which neighbours swap roles for ever.
                 damage = 0.5 * (damage + linear) if step else linear
