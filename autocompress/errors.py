@@ -10,6 +10,7 @@ AutocompressError
 │   ├── ArtifactError     a saved artifact that is damaged or of another kind
 │   ├── RunError          a run folder that belongs to another search
 │   └── PluginError       a plugin that fails to import or breaks its contract
+├── DiskFullError         no room to write (exit code 1); the same command goes on once there is
 └── TrialError            this point of the search fails; the search goes on
 """
 
@@ -58,6 +59,10 @@ class RunError(UsageError):
 
 class PluginError(UsageError):
     """A plugin that fails to import, misspells a hook or takes a name that is already taken."""
+
+
+class DiskFullError(AutocompressError):
+    """There is no room to write what was found; what was written before is whole."""
 
 
 class TrialError(AutocompressError):

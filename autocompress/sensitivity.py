@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from autocompress.compress import Workbench
-from autocompress.errors import TrialError
+from autocompress.errors import DiskFullError, TrialError
 from autocompress.evaluator import Batch, Evaluator
 from autocompress.layer import Layer
 from autocompress.policy import Policy
@@ -112,7 +112,9 @@ class Sensitivity:
 
         try:
             return float(self._memo(key, finite))
-        except Exception as error:  # a stranger's module may raise anything: this option is not offered
+        except DiskFullError:
+            raise
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything: this option is not offered
             self._refuse(policy, error)
             logger.debug("refused %s", policy.to_json(), exc_info=True)
             return None

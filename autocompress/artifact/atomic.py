@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psutil
 
+from autocompress.disk import raise_when_full, told_when_full
 from autocompress.errors import RunError
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,12 @@ def new_folder(destination: Path, *, marker: str) -> Iterator[Path]:
         destination.parent.mkdir(parents=True, exist_ok=True)
         _sweep(destination)
         temporary.mkdir()
-        yield temporary
+        with told_when_full(destination):  # the block may raise any library's error for it
+            yield temporary
         _sync(temporary)
         _take_place(temporary, destination)
     except OSError as error:
+        raise_when_full(error, destination)
         raise RunError(
             f"cannot write {str(destination)!r}: {error.strerror or error}; give an output folder that is writable."
         ) from error

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from autocompress.disk import raise_when_full
 from autocompress.errors import ArtifactError
 from autocompress.target import Target
 
@@ -92,6 +93,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, folder / MANIFEST)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise_when_full(error, folder / MANIFEST)
         raise ArtifactError(f"cannot write {str(folder / MANIFEST)!r}: {error.strerror or error}.") from error
 
 

@@ -6,12 +6,14 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from autocompress.cli.console import say, stderr
+from autocompress.disk import full
 from autocompress.errors import AutocompressError
 
 KEPT, FAULT, USAGE, MISSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -79,31 +81,31 @@ def _usage(error: Any) -> str:
 
 def _fault(error: BaseException, folder: Path | None) -> int:
     kind = f"{type(error).__name__}: {_one_line(str(error))[:200]}"
+    if full(error):
+        return _say(f"disk full: {_one_line(str(error))[:200]}; make room and run the same command again.", FAULT)
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
         return _say(f"this is a fault of autocompress ({kind}).", FAULT)
     log = _write_log(error, folder)
-    return _say(f"this is a fault of autocompress, not yours ({kind}); the traceback is in {log}", FAULT)
+    return _say(f"this is a fault of autocompress, not yours ({kind}); the traceback is {log}", FAULT)
 
 
-def _write_log(error: BaseException, folder: Path | None) -> Path:
+def _write_log(error: BaseException, folder: Path | None) -> str:
+    """Where the traceback is: in the run folder, else in the folder for temporary files, else above on stderr."""
     text = "".join(traceback.format_exception(error))
     if folder is not None and folder.is_dir():
-        log = folder / "error.log"
-        try:
-            log.write_text(text, encoding="utf-8")
-        except OSError:  # the fault may well be a full disk: then the temporary folder is the next best place
-            return _temporary_log(text)
-        return log
-    return _temporary_log(text)
-
-
-def _temporary_log(text: str) -> Path:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="autocompress-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-    return Path(file.name)
+        with suppress(OSError):
+            (folder / "error.log").write_text(text, encoding="utf-8")
+            return f"in {folder / 'error.log'}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="autocompress-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+    except OSError:
+        sys.stderr.write(text)
+        return "above: no folder for temporary files can be written"
+    return f"in {file.name}"
 
 
 def _one_line(text: str) -> str:

@@ -164,7 +164,7 @@ def _make(technique: Technique, group: Group, step: Step, calibration: Calibrati
         return make(technique, group, step, calibration)
     except TrialError:
         raise
-    except Exception as error:  # a stranger's technique may raise anything; this point fails, the search goes on
+    except (Exception, SystemExit) as error:  # a stranger's technique may raise anything: this point fails
         raise TrialError(f"{step.label()} on {group.layer.fqn!r}: {type(error).__name__}: {error}") from error
 
 

@@ -28,6 +28,7 @@ from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
 from autocompress.engine.tables import Floats, Ints, as_array
 from autocompress.engine.trial import Refit, SearchOutcome, Trial
+from autocompress.errors import DiskFullError
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +315,9 @@ class _Run:
         self.seen.add(policy)
         try:
             outcome = self.evaluate(policy)
-        except Exception as error:
+        except DiskFullError:
+            raise
+        except (Exception, SystemExit) as error:
             logger.warning("trial %d failed: %s", asked.number, error, exc_info=True)
             outcome = Outcome({}, cause=f"{type(error).__name__}: {error}")
         trial = self.ledger.finish(asked, policy, stage, outcome, forecast)

@@ -12,13 +12,15 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from autocompress.errors import RunError
+from autocompress.disk import told_when_full
+from autocompress.errors import DiskFullError, RunError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,10 +39,9 @@ class Store:
         self.measured = 0
         self.reused = 0
         self.seconds = 0.0
-        self._shared = shared or {}
-        mend_tail(path)
+        self._shared = dict(shared or {})
         self._values: dict[str, Any] = {}
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = mend_tail(path).decode("utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
@@ -62,14 +63,12 @@ class Store:
         return sum(key.startswith(prefix) for key in self._values)
 
     def put(self, key: str, value: Any) -> None:
-        """Write one value; it is on the disk when this returns."""
-        self._values[key] = value
+        """Write one value; it is on the disk when this returns. Raises DiskFullError, with the file as it was."""
         line = json.dumps({"key": key, "value": value}, separators=(",", ":")) + "\n"
-        with self.path.open("a", encoding="utf-8") as file:
+        with told_when_full(self.path), self.path.open("ab", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            _append_whole(file, line.encode("utf-8"))
+        self._values[key] = value
 
     def memo(self, key: str, measure: Callable[[], Any]) -> Any:
         """The stored value of ``key``, here or shared; measured and stored first if it is in neither."""
@@ -88,10 +87,18 @@ class Store:
         value = self.timed(measure)
         self.measured += 1
         self.put(key, value)
-        shared = self._shared.get(_context(key))
-        if shared is not None:
-            shared.put(key, value)
+        self._share(key, value)
         return self._values[key]
+
+    def _share(self, key: str, value: Any) -> None:
+        """Tell the store that outlives this one; a search does not fail for what only the next one would gain."""
+        context = _context(key)
+        try:
+            if context in self._shared:
+                self._shared[context].put(key, value)
+        except (OSError, DiskFullError) as error:
+            logger.warning("the cache is not written any more: %s", error)
+            del self._shared[context]
 
     def timed(self, measure: Callable[[], T]) -> T:
         """What is measured without being stored counts in ``seconds`` as well."""
@@ -100,6 +107,19 @@ class Store:
             return measure()
         finally:
             self.seconds += time.monotonic() - started
+
+
+def _append_whole(file: RawIOBase, line: bytes) -> None:
+    """Append a line and flush it to the disk, or leave the file as it was."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _context(key: str) -> str:
@@ -147,10 +167,10 @@ def journal_storage(path: Path) -> optuna.storages.JournalStorage:
     return optuna.storages.JournalStorage(JournalFileBackend(str(path), _KernelLock(path.with_suffix(".lock"))))
 
 
-def mend_tail(path: Path) -> None:
-    """Cut a last line that does not end in a newline."""
+def mend_tail(path: Path) -> bytes:
+    """Cut a last line that does not end in a newline; what is left."""
     if not path.exists():
-        return
+        return b""
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # another process may be in the middle of a line
         data = file.read()
@@ -158,3 +178,4 @@ def mend_tail(path: Path) -> None:
         if end < len(data):
             logger.warning("%s: dropped a last line that was cut short (%d bytes)", path, len(data) - end)
             file.truncate(end)
+    return data[:end]

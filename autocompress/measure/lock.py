@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autocompress.disk import raise_when_full
 from autocompress.errors import RunError
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def _open(path: Path) -> int:
         # No symbolic links: the folder for temporary files is shared with other users.
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     except OSError as error:
+        raise_when_full(error, path)
         raise RunError(
             f"cannot open the device lock {str(path)!r}: {error.strerror or error}; set TMPDIR to a writable folder."
         ) from error
@@ -79,7 +81,7 @@ def _wait(descriptor: int, device: str) -> None:
             time.sleep(0.05)
         else:
             return
-    logger.info("waiting for another autocompress process that is measuring on %s", device)
+    logger.warning("waiting for another autocompress process that is measuring on %s", device)
     started = time.monotonic()
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     logger.info("waited %.0f s for %s", time.monotonic() - started + PATIENCE, device)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocompress.engine.store import Store
-from autocompress.errors import RunError, UsageError
+from autocompress.errors import DiskFullError, RunError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def open_cache(contexts: Mapping[str, str]) -> dict[str, Store]:
             if ABOUT not in store:
                 store.put(ABOUT, about)
             path.touch()
-        except (OSError, RunError) as error:
+        except (OSError, RunError, DiskFullError) as error:
             logger.warning("the cache is not used: %s", error)
             continue
         found[context] = store

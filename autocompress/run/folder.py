@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from autocompress.disk import raise_when_full
 from autocompress.engine.store import RunLock, Store, journal_storage
 from autocompress.errors import RunError
 from autocompress.report.files import write_whole
@@ -46,6 +47,7 @@ class RunFolder:
             else:
                 write_whole(record, json.dumps({"format_version": FORMAT_VERSION, **identity}, indent=1) + "\n")
         except OSError as error:
+            raise_when_full(error, path)
             reason = error.strerror or str(error)
             raise RunError(f"cannot write the run folder {str(path)!r} ({reason}); give another --out.") from error
         self.store = Store(path / "measurements.jsonl", shared)

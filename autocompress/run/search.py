@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from autocompress.disk import raise_when_full, told_when_full
 from autocompress.engine import SearchOutcome, search
 from autocompress.errors import RunError
 from autocompress.measurement import Measurement
@@ -72,7 +73,8 @@ def run_search(request: SearchRequest, progress: Progress = silent) -> SearchRes
             contexts = contexts_of(setup)
             folder = RunFolder(out, _identity(setup), open_cache(contexts.shared))
     try:
-        return _search(setup, binding, folder, contexts, clock, progress)
+        with told_when_full(out):
+            return _search(setup, binding, folder, contexts, clock, progress)
     finally:
         folder.close()
 
@@ -212,6 +214,7 @@ def _claimed(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        raise_when_full(error, out)
         raise RunError(f"cannot write the run folder {str(out)!r} ({error.strerror}); give another --out.") from error
     try:
         yield

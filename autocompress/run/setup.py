@@ -94,7 +94,7 @@ class CallableEvaluator(Evaluator):
     def score(self, run: Run, batches: Sequence[Batch], reference: Any) -> Score:  # noqa: ARG002
         try:
             return Score(float(self._function(run, batches)))
-        except Exception as error:  # a user's function may raise anything; this point fails, the search goes on
+        except (Exception, SystemExit) as error:  # a user's function may raise anything: this point fails
             raise TrialError(f"evaluator {self.metric!r}: {type(error).__name__}: {error}") from error
 
 

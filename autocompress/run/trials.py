@@ -186,7 +186,7 @@ class Trials:
         assert objective.function is not None
         try:
             value = float(objective.function(model))
-        except Exception as error:  # a user's function may raise anything; the search goes on
+        except (Exception, SystemExit) as error:  # a user's function may raise anything; the search goes on
             raise TrialError(f"objective {objective.name!r}: {type(error).__name__}: {error}") from error
         if not math.isfinite(value):
             raise TrialError(f"objective {objective.name!r} is {value}")
