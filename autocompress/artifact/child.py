@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autocompress.artifact import launch
 from autocompress.artifact.manifest import Record
 from autocompress.errors import TrialError
 from autocompress.measure.lock import device_lock
-from autocompress.measure.machine import environment
 from autocompress.target import Target
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def run_session(
             "seed": seed,
             "inputs": None,
             "base": base is not None,
+            "modules": None if base is None else launch.user_modules(),
         }
         if inputs is not None:
             from autocompress.artifact.tensors import write_tensors
@@ -117,11 +117,11 @@ def _ask(request: dict[str, Any], payload: bytes, target: Target, timeout: float
     with _lifeline() as (read, _):
         request["lifeline"] = read
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            launch.command(MODULE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(target),
+            env=launch.child_environment(target),
             pass_fds=(read,),
             start_new_session=True,
         )
@@ -149,12 +149,6 @@ def _answer(out: bytes, code: int, err: str) -> dict[str, Any]:
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     last = err.splitlines()[-1] if err else "it said nothing"
     raise SessionLostError(f"the measuring session {how}: {last}")
-
-
-def _environment(target: Target) -> dict[str, str]:
-    # What can be imported here can be imported there: a module that was passed in may come from a script's folder.
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, **environment(target), "PYTHONPATH": path}
 
 
 @contextmanager

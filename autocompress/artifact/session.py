@@ -1,4 +1,4 @@
-"""The measuring process: ``python -m autocompress.artifact.session``, one request on stdin, one JSON line on stdout.
+"""The measuring process: ``python -P -m autocompress.artifact.session``, one request on stdin, one JSON line on stdout.
 
 Memory first, while nothing but the artifact is in the process; then the dense model beside it, timed in turns.
 """
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from autocompress.artifact.launch import accept
 from autocompress.artifact.manifest import Record, read_manifest
 from autocompress.errors import AutocompressError, ModelError
 from autocompress.measure.machine import environment, prepare_process
@@ -218,6 +219,7 @@ class _Process:
         import cloudpickle
         from torch import nn
 
+        accept(self.request["modules"])
         base = cloudpickle.load(pipe)
         model = base if isinstance(base, nn.Module) else base()
         if not isinstance(model, nn.Module):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from autocompress.measure.machine import prepare_environment
+from autocompress.current_folder import leave_current_folder
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    leave_current_folder()
     prepare()
     from autocompress.cli.app import app
     from autocompress.cli.errors import run
@@ -19,6 +20,8 @@ def main() -> None:
 
 def prepare() -> None:
     """Settings that must stand before torch or transformers are imported, here and in every child process."""
+    from autocompress.measure.machine import prepare_environment
+
     prepare_environment()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Bars and notices of the libraries would tear the live display apart; a user may ask for them.
