@@ -1,38 +1,34 @@
-"""One measuring session: a fresh process, asked over a pipe, watched, and ended when it hangs."""
+"""One measuring session: the figures of an artifact or of a dense model, from a fresh process."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import signal
-import subprocess
+import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import launch
 from autocompress.artifact.manifest import Record
-from autocompress.errors import TrialError
+from autocompress.artifact.process import SessionLostError, ask
+from autocompress.disk import told_when_full
+from autocompress.errors import PluginError
 from autocompress.measure.lock import device_lock
 from autocompress.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-logger = logging.getLogger(__name__)
 MODULE = "autocompress.artifact.session"
 SECONDS = 6.0
 """Time for the timed rounds of one session."""
 TIMEOUT = 600.0
-
-
-class SessionLostError(TrialError):
-    """The session crashed or hung: unlike an error that it reports, this may go better the next time."""
+"""The most seconds of a session while nothing is known of how long one takes here."""
+SLOWER, LEAST = 10.0, 120.0
+"""A session that takes so many times as long as the ones before it, and as many seconds, hangs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,23 @@ class Session:
         return cls(**{**data, **samples})
 
 
+def limit_after(sessions: Iterable[Session]) -> float:
+    """The most seconds that the next session may take, by what earlier ones took."""
+    longest = max((session.seconds for session in sessions), default=0.0)
+    return min(TIMEOUT, max(LEAST, SLOWER * longest)) if longest else TIMEOUT
+
+
+def once_more(session: Callable[[], Session], tell: Callable[[str], None]) -> Session:
+    """The session; one that crashed is told and tried once more: it may have been the machine's fault."""
+    try:
+        return session()
+    except SessionLostError as error:
+        if error.hung:
+            raise
+        tell(f"{error}; trying once more")
+        return session()
+
+
 def run_session(
     folder: str | Path | None,
     *,
@@ -72,6 +85,7 @@ def run_session(
     inputs: Mapping[str, Tensor] | None = None,
     seconds: float = SECONDS,
     timeout: float = TIMEOUT,
+    plugins: Sequence[object] = (),
 ) -> Session:
     """Measure an artifact, interleaved with its dense model, in a process of its own, with the device to itself.
 
@@ -80,11 +94,11 @@ def run_session(
     dense    how to load the dense model (``source``, ``task``, permissions); by default what the artifact's manifest
              says, without its permissions for pickles and remote code.
     inputs   by name; by default those saved in the artifact, or random ones of the target's batch and sequence.
+    plugins  objects and modules beside the installed ones, as `load_registry` takes them; sent over the pipe.
     Raises TrialError with the cause when something cannot be loaded or run, and its kind SessionLostError when the
-    session crashes or hangs for ``timeout`` seconds.
+    session crashes or hangs for ``timeout`` seconds; PluginError when a plugin cannot be sent.
     """
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as scratch:
+    with ExitStack() as stack:
         request: dict[str, Any] = {
             "folder": None if folder is None else str(folder),
             "dense": None if dense is None else asdict(dense),
@@ -93,19 +107,44 @@ def run_session(
             "seed": seed,
             "inputs": None,
             "base": base is not None,
-            "modules": None if base is None else launch.user_modules(),
+            "plugins": bool(plugins),
+            "modules": launch.user_modules() if base is not None or plugins else None,
         }
         if inputs is not None:
-            from autocompress.artifact.tensors import write_tensors
-
-            request["inputs"] = str(Path(scratch) / "inputs.safetensors")
-            write_tensors(inputs, Path(request["inputs"]))
+            request["inputs"] = str(_written(inputs, stack))
+        payload = _plugins(plugins) + _pickled(base)
         with device_lock(target.device):
-            answer = _ask(request, _payload(base), target, timeout)
-    return Session.from_json({**answer, "seconds": time.monotonic() - started})
+            started = time.monotonic()
+            answer = ask(MODULE, request, payload, target, timeout)
+            took = time.monotonic() - started
+    return _session({**answer, "seconds": took})
 
 
-def _payload(base: Any) -> bytes:
+def _session(answer: Mapping[str, Any]) -> Session:
+    """The figures in an answer. Raises SessionLostError when they are none."""
+    try:
+        session = Session.from_json(answer)
+        figures = (*session.latency, *session.dense_latency, session.memory, *session.details.values())
+        whole = all(math.isfinite(float(figure)) for figure in figures)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SessionLostError(f"the measuring session answered without its figures ({error}).") from error
+    if not whole:
+        raise SessionLostError("the measuring session answered with figures that are no numbers.")
+    return session
+
+
+def _written(inputs: Mapping[str, Tensor], stack: ExitStack) -> Path:
+    """A file of the inputs that lives as long as the stack."""
+    from autocompress.artifact.tensors import write_tensors
+
+    with told_when_full(tempfile.gettempdir()):
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="autocompress-"))
+        path = Path(scratch) / "inputs.safetensors"
+        write_tensors(inputs, path)
+    return path
+
+
+def _pickled(base: Any) -> bytes:
     if base is None:
         return b""
     import cloudpickle
@@ -113,57 +152,17 @@ def _payload(base: Any) -> bytes:
     return bytes(cloudpickle.dumps(base))
 
 
-def _ask(request: dict[str, Any], payload: bytes, target: Target, timeout: float) -> dict[str, Any]:
-    with _lifeline() as (read, _):
-        request["lifeline"] = read
-        process = subprocess.Popen(
-            launch.command(MODULE),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=launch.child_environment(target),
-            pass_fds=(read,),
-            start_new_session=True,
-        )
-        try:
-            out, err = process.communicate(json.dumps(request).encode() + b"\n" + payload, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise SessionLostError(
-                f"the measuring session did not answer within {timeout:.0f} s and was ended."
-            ) from None
-        finally:
-            _end(process)
-    text = err.decode(errors="replace").strip()
-    logger.debug("measuring session: %s", text)
-    return _answer(out, process.returncode, text)
+def _plugins(plugins: Sequence[object]) -> bytes:
+    """Each plugin by the name that it is imported by, or else as it is."""
+    if not plugins:
+        return b""
+    import cloudpickle
 
-
-def _answer(out: bytes, code: int, err: str) -> dict[str, Any]:
-    lines = out.decode(errors="replace").strip().splitlines()
-    if code == 0 and lines:
-        answer = json.loads(lines[-1])
-        if "error" in answer:
-            raise TrialError(f"the measuring session failed: {answer['error']}")
-        assert isinstance(answer, dict)
-        return answer
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    last = err.splitlines()[-1] if err else "it said nothing"
-    raise SessionLostError(f"the measuring session {how}: {last}")
-
-
-@contextmanager
-def _lifeline() -> Iterator[tuple[int, int]]:
-    """A pipe whose writing end dies with us, however we die: the session watches the reading end."""
-    ends = os.pipe()
     try:
-        yield ends
-    finally:
-        for end in ends:
-            os.close(end)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the session and whatever it started, if it still runs."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        return bytes(cloudpickle.dumps(tuple(plugins)))
+    except Exception as error:  # whatever the objects inside raise when they are pickled
+        names = ", ".join(getattr(plugin, "__name__", type(plugin).__name__) for plugin in plugins)
+        raise PluginError(
+            f"the plugins {names} cannot be sent to the measuring process ({type(error).__name__}: {error}); "
+            "put them in a module that can be imported."
+        ) from error

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.artifact.child import SECONDS, TIMEOUT, Session, SessionLostError, run_session
+from autocompress.artifact.child import SECONDS, TIMEOUT, Session, limit_after, run_session
 from autocompress.artifact.manifest import Manifest, Record, read_manifest, size
+from autocompress.artifact.process import SessionLostError
 from autocompress.errors import TrialError
 from autocompress.measure.interval import interval, ratio
 from autocompress.measure.machine import fingerprint
@@ -76,12 +77,15 @@ def bench(
     seed: int = 0,
     dense_memory: bool = False,
     trust: bool = False,
+    plugins: Sequence[object] = (),
     progress: Progress | None = None,
 ) -> BenchReport:
     """Measure an artifact in fresh processes, interleaved with its dense model, and judge the budgets.
 
     sessions      at least this many; more while a budget is undecided, up to ``most``.
     target        by default the one that it was searched for.
+    timeout       the most seconds of a session; later ones may take no more than a multiple of those before them.
+    plugins       objects and modules beside the installed plugins.
     trust         load the dense model with the permissions in the manifest (pickles, remote code): for your own only.
     dense_memory  also measure the dense model alone (done anyway when a relative memory budget needs it).
     Raises ArtifactError when it is none; TrialError with the cause when it cannot be loaded or run, or when
@@ -91,8 +95,8 @@ def bench(
     manifest = read_manifest(path)
     target = target or manifest.target
     judged = [budget for budget in budgets if budget.objective.name in MEASURED]
-    options: dict[str, Any] = {"target": target, "base": base, "seconds": seconds, "timeout": timeout}
-    run = _Run(path, manifest, inputs, options, progress or _silent, max(most, sessions), trust)
+    options: dict[str, Any] = {"target": target, "base": base, "seconds": seconds, "plugins": tuple(plugins)}
+    run = _Run(path, manifest, inputs, options, timeout, progress or _silent, max(most, sessions), trust)
     dense = None
     if dense_memory or any(budget.relative and budget.objective.name == "memory" for budget in judged):
         dense = run.session(None, seed)
@@ -120,10 +124,12 @@ class _Run:
     manifest: Manifest
     inputs: Mapping[str, Tensor] | None
     options: Mapping[str, Any]
+    timeout: float
     progress: Progress
     most: int
     trust: bool
     causes: list[str] = field(default_factory=list)
+    known: list[Session] = field(default_factory=list)
     done: int = 0
 
     def session(self, folder: Path | None, seed: int) -> Session:
@@ -133,12 +139,14 @@ class _Run:
             self.progress(self.done, self.most, f"measuring {what} in a fresh process")
             try:
                 dense = self._origin() if folder is None or self.trust else None
-                found = run_session(folder, seed=seed, dense=dense, inputs=inputs, **self.options)
+                timeout = min(self.timeout, limit_after(self.known))
+                found = run_session(folder, seed=seed, dense=dense, inputs=inputs, timeout=timeout, **self.options)
             except SessionLostError as error:
                 self.causes.append(str(error))
                 if len(self.causes) >= MOST_LOST:
                     raise TrialError(f"{str(self.path)!r} cannot be measured: {error}") from error
                 continue
+            self.known.append(found)
             self.done += folder is not None
             return found
 

@@ -37,14 +37,14 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     answers = _private_stdout()
     request = json.loads(sys.stdin.buffer.readline())
-    _die_with_parent(request["lifeline"])
+    _die_with_parent(int(request["lifeline"]))
     target = Target.from_json(request["target"])
     os.environ.update(environment(target))
     try:
         answer = measure(request, target, sys.stdin.buffer)
     except AutocompressError as error:
         answer = {"error": str(error)}
-    except Exception as error:  # noqa: BLE001 - a stranger's kernel may raise anything; the cause goes to the caller
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's kernel may raise anything; the cause goes to the caller
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
     answers.write(json.dumps(answer).encode() + b"\n")
@@ -60,7 +60,7 @@ def measure(request: Mapping[str, Any], target: Target, pipe: BinaryIO) -> dict[
     from autocompress.plugins import load_registry
 
     prepare_process(target)
-    registry = load_registry()
+    registry = load_registry(_unpickle_plugins(request, pipe))
     process = _Process(request, target, registry)
     with torch.inference_mode():
         process.warm_up_libraries()
@@ -219,12 +219,23 @@ class _Process:
         import cloudpickle
         from torch import nn
 
-        accept(self.request["modules"])
         base = cloudpickle.load(pipe)
         model = base if isinstance(base, nn.Module) else base()
         if not isinstance(model, nn.Module):
             raise ModelError(f"base gave a {type(model).__name__}: expected a torch.nn.Module.")
         return model
+
+
+def _unpickle_plugins(request: Mapping[str, Any], pipe: BinaryIO) -> tuple[object, ...]:
+    """The plugins that the parent, which is the user's own process, sent over the pipe."""
+    if request["modules"]:
+        accept(request["modules"])
+    if not request["plugins"]:
+        return ()
+    import cloudpickle
+
+    plugins: tuple[object, ...] = cloudpickle.load(pipe)
+    return plugins
 
 
 def state_bytes(model: nn.Module) -> float:
@@ -254,4 +265,7 @@ def _die_with_parent(lifeline: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    # Neither a thread that a plugin left behind nor a library that crashes while Python ends can spoil the answer.
+    os._exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from autocompress.artifact import Record, Session, run_session
+from autocompress.artifact.child import once_more
 from autocompress.engine.store import Store
 from autocompress.measure.interval import interval
 from autocompress.measure.latency import time_interleaved
@@ -29,10 +30,18 @@ def measure_baseline(
     progress(Event("baseline", message="timing the dense model in a fresh process"))
 
     def measure() -> object:
-        base = base_of(setup)
-        return run_session(
-            None, target=setup.target, seed=setup.request.seed, base=base, dense=origin(setup), inputs=setup.example
-        ).to_json()
+        def session() -> Session:
+            return run_session(
+                None,
+                target=setup.target,
+                seed=setup.request.seed,
+                base=base_of(setup),
+                dense=origin(setup),
+                inputs=setup.example,
+                plugins=setup.request.plugins,
+            )
+
+        return once_more(session, lambda said: progress(Event("baseline", message=said, note=True))).to_json()
 
     key = f"baseline/{context}"
     ours, reused = key in store, store.reused

@@ -26,4 +26,4 @@ def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folde
         processor=setup.loaded.processor,
         example=setup.example,
     )
-    return load(path, base=base_of(setup), device=setup.target.device)
+    return load(path, base=base_of(setup), device=setup.target.device, registry=setup.registry)

@@ -11,6 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from autocompress.artifact import Artifact, Session, annotate, load, run_session
+from autocompress.artifact.child import limit_after, once_more
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
 from autocompress.measure.interval import interval
@@ -85,7 +86,8 @@ def verify(
                 measurements={name: measurement.to_json() for name, measurement in measured.items()},
                 quality=dict(test),
             )
-            best = load(folder.publish(artifact.path), base=base_of(setup), device=setup.target.device)
+            at, device = folder.publish(artifact.path), setup.target.device
+            best = load(at, base=base_of(setup), device=device, registry=setup.registry)
             return Verified(best, trial.policy, None, verdicts, measured, test)
     shutil.rmtree(folder.candidates, ignore_errors=True)
     return _nearest(setup, trials, judged, figures)
@@ -116,8 +118,26 @@ class _Confirm:
                 return verdicts, measured
             self.progress(Event("verify", len(sessions), least, f"{number}: session {len(sessions) + 1}"))
             key = f"session/{trial.policy.digest()}/{len(sessions)}"
-            stored = self.folder.store.memo(key, partial(_session, self.setup, artifact.path, len(sessions)))
+            known = (*self.dense, *sessions)
+            stored = self.folder.store.memo(key, partial(self._session, artifact.path, len(sessions), known))
             sessions.append(Session.from_json(stored))
+
+    def _session(self, folder: Path, number: int, known: Sequence[Session]) -> dict[str, Any]:
+        """One more session; ``known`` are those before it, which tell how long it may take."""
+        request = self.setup.request
+
+        def session() -> Session:
+            return run_session(
+                folder,
+                target=self.setup.target,
+                seed=request.seed + number,
+                base=base_of(self.setup),
+                dense=origin(self.setup),
+                timeout=limit_after(known),
+                plugins=request.plugins,
+            )
+
+        return once_more(session, lambda said: self.progress(Event("verify", message=said, note=True))).to_json()
 
 
 class _Scores:
@@ -182,13 +202,6 @@ def _worth_trying(trial: Trial, judged: Sequence[Judged]) -> bool:
             if over == (verdict.budget.objective.direction == "minimize"):
                 return False
     return True
-
-
-def _session(setup: Setup, folder: Path, number: int) -> dict[str, Any]:
-    session = run_session(
-        folder, target=setup.target, seed=setup.request.seed + number, base=base_of(setup), dense=origin(setup)
-    )
-    return session.to_json()
 
 
 def _judge(
