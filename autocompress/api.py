@@ -46,7 +46,7 @@ def search(
     >>> result.best.model(**inputs)                                # doctest: +SKIP
     """
     prepare_environment()
-    from autocompress.run.search import run_search
+    from autocompress.run.names import check_names
 
     request = SearchRequest(
         model=model,
@@ -58,7 +58,10 @@ def search(
         out=None if out is None else Path(out),
         **options,
     )
-    return run_search(request, progress)
+    names = check_names(request)  # what can be refused is refused before seconds of imports
+    from autocompress.run.search import run_search
+
+    return run_search(request, progress, names)
 
 
 def apply(

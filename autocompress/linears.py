@@ -6,18 +6,23 @@ Techniques read a weight with `weight_of` and answer with `make_linear`, so that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def is_linear(module: nn.Module) -> bool:
     """Whether the module computes ``x @ W.T + b`` with dense weights of its own."""
+    from torch import nn
+
     return isinstance(module, nn.Linear) or _is_conv1d(module)
 
 
 def weight_of(linear: nn.Module) -> Tensor:
     """The weight as (out_features, in_features), detached; shares memory with the module."""
+    from torch import Tensor
+
     weight = linear.weight
     assert isinstance(weight, Tensor)
     return weight.detach().T if _is_conv1d(linear) else weight.detach()
@@ -25,12 +30,16 @@ def weight_of(linear: nn.Module) -> Tensor:
 
 def bias_of(linear: nn.Module) -> Tensor | None:
     """The bias as (out_features,), detached, or None."""
+    from torch import Tensor
+
     bias = getattr(linear, "bias", None)
     return bias.detach() if isinstance(bias, Tensor) else None
 
 
 def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A new `nn.Linear` with copies of these values. weight: (out_features, in_features); bias: (out_features,)."""
+    import torch
+
     out_features, in_features = weight.shape
     linear = empty_linear(in_features, out_features, bias=bias is not None, like=weight)
     with torch.no_grad():
@@ -42,6 +51,8 @@ def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 def empty_linear(in_features: int, out_features: int, *, bias: bool, like: Tensor) -> nn.Linear:
     """An `nn.Linear` with uninitialised weights, with the dtype and device of ``like`` (also meta)."""
+    from torch import nn
+
     linear = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=like.dtype)
     linear.to_empty(device=like.device)
     return linear.requires_grad_(False).eval()

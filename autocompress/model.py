@@ -34,6 +34,7 @@ class LoadedModel:
     example   rows and sequence to random inputs of the right shape, for tracing; or None (then data is needed).
     default_texts   data that comes with the model (the demo model), or None.
     notes     lines that the user is told.
+    loader    the distribution whose plugin loaded it; filled in by core.
     """
 
     model: nn.Module
@@ -45,3 +46,4 @@ class LoadedModel:
     default_texts: Callable[[], Texts] | None = None
     notes: tuple[str, ...] = ()
     processor: Any = None
+    loader: str = ""

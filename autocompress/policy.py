@@ -41,12 +41,15 @@ class LayerPolicy:
 class Policy:
     """Layer names to layer policies; layers that are not named stay dense.
 
+    origin   technique name to the distribution that pip installs it from, where it is known; no part of the policy.
+
     >>> policy = Policy({"encoder.layer.0.output.dense": LayerPolicy((Step("int8"),))})
     >>> Policy.from_json(policy.to_json()) == policy
     True
     """
 
     layers: Mapping[str, LayerPolicy] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; layers sorted by name, so that equal policies give equal text."""
@@ -70,7 +73,11 @@ class Policy:
             raise PolicyError(
                 f"{where}: format_version {data.get('format_version')!r} is not known; expected {FORMAT_VERSION}."
             )
-        return cls({fqn: _layer_policy(steps, f"{where}: layer {fqn!r}") for fqn, steps in data["layers"].items()})
+        layers = {fqn: _layer_policy(steps, f"{where}: layer {fqn!r}") for fqn, steps in data["layers"].items()}
+        origin = data.get("origin", {})
+        if not isinstance(origin, dict) or not all(isinstance(one, str) for one in origin.values()):
+            raise PolicyError(f"{where}: 'origin' must be technique names with the distributions that they come from.")
+        return cls(layers, origin)
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -86,7 +93,12 @@ class Policy:
 
     def save(self, path: str | Path) -> None:
         """Write the policy as indented JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The policy as a file holds it: JSON, with where its techniques come from."""
+        origin = {name: self.origin[name] for name in self.techniques() if self.origin.get(name)}
+        return json.dumps(self.to_json() | ({"origin": origin} if origin else {}), indent=1) + "\n"
 
     def digest(self) -> str:
         """Twelve hex digits that name this policy by content."""

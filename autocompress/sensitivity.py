@@ -121,7 +121,7 @@ class Sensitivity:
         finally:
             self._bench.set(Policy())
 
-    def _refuse(self, policy: Policy, error: Exception) -> None:
+    def _refuse(self, policy: Policy, error: BaseException) -> None:
         cause = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
         for fqn, layer_policy in policy.layers.items():
             self.refused.setdefault(f"{layer_policy.label()} on {fqn}", cause.splitlines()[0])

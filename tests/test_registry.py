@@ -68,7 +68,7 @@ def test_a_name_that_is_taken_names_both_distributions() -> None:
         """The same offers again."""
 
     with pytest.raises(PluginError, match=r"'energy' is registered twice, by 'Energy' and by 'Other'"):
-        load_registry([Energy(), Other()])
+        load_registry([Energy(), Other()]).objectives  # noqa: B018
 
 
 def test_an_unknown_name_gives_near_misses() -> None:

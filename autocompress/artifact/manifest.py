@@ -26,6 +26,7 @@ class Record:
     """What whoever saves an artifact tells about it; all JSON-able.
 
     source         what the user named, to load the dense model again; "" for a module from Python.
+    loader         the distribution of the plugin that loaded it, for pip; "" when it is not known.
     task           the task it was loaded for.   trust_remote_code, allow_pickle: as it was loaded.
     budgets        one object a budget: ``Verdict.to_json()`` once there is a verdict.
     measurements   objective name to ``Measurement.to_json()``.
@@ -34,6 +35,7 @@ class Record:
     """
 
     source: str = ""
+    loader: str = ""
     task: str = "other"
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -51,7 +53,7 @@ class Manifest:
     kind          ``transformers`` or ``module`` (then loading needs the dense module as ``base=``).
     architecture  the model's class.
     files         name to sha256 of every other file.   weights: those that count as the artifact's size.
-    techniques    technique name to the distribution that it came from.
+    techniques    technique name to the distribution that it came from; ``runtimes`` the same for what runs it.
     aliases       state-dict names that were saved under another name, because they share its storage.
     """
 
@@ -65,6 +67,7 @@ class Manifest:
     versions: Mapping[str, str]
     created: str
     record: Record = field(default_factory=Record)
+    runtimes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runtime(self) -> str:

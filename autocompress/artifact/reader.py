@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autocompress.artifact import manifest as names
 from autocompress.artifact.atomic import new_folder
 from autocompress.artifact.manifest import Manifest, inside, read_manifest, size, verify
+from autocompress.artifact.needs import check_needs
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
@@ -97,7 +98,7 @@ def load(
     manifest = read_manifest(folder)
     verify(folder, manifest)
     registry = registry or load_registry()
-    check_techniques(manifest.techniques, registry, where=str(folder))
+    check_needs(manifest, registry, where=str(folder))
     policy = Policy.load(inside(folder, names.POLICY))
     layers = read_layers(folder)
     if manifest.kind == "transformers":
@@ -113,14 +114,6 @@ def read_layers(folder: Path) -> tuple[Layer, ...]:
     """The layers that the policy names, as they were in the dense model."""
     data = json.loads((folder / names.LAYERS).read_text(encoding="utf-8"))
     return tuple(Layer.from_json(layer) for layer in data)
-
-
-def check_techniques(techniques: Mapping[str, str], registry: Registry, *, where: str) -> None:
-    """Raise ArtifactError naming the first technique that is not installed, and what to install."""
-    for name, origin in techniques.items():
-        if name not in registry.techniques:
-            remedy = f"pip install {origin}" if origin else "install the package that registers it"
-            raise ArtifactError(f"{where!r} needs technique {name!r}, which is not installed: {remedy}.")
 
 
 def _dense(base: Any, manifest: Manifest, folder: Path) -> nn.Module:

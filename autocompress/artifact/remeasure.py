@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact.child import SECONDS, TIMEOUT, Session, limit_after, run_session
 from autocompress.artifact.manifest import Manifest, Record, read_manifest, size
+from autocompress.artifact.needs import check_needs
 from autocompress.artifact.process import SessionLostError
 from autocompress.errors import TrialError
 from autocompress.measure.interval import interval, ratio
@@ -16,6 +17,7 @@ from autocompress.measure.machine import fingerprint
 from autocompress.measure.verdict import MOST_SESSIONS, SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
 from autocompress.measurement import Measurement
 from autocompress.objective import Budget
+from autocompress.plugins import load_registry
 from autocompress.target import Target
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def bench(
     """
     path = Path(folder)
     manifest = read_manifest(path)
+    check_needs(manifest, load_registry(plugins), where=str(path), dense=base is None)
     target = target or manifest.target
     judged = [budget for budget in budgets if budget.objective.name in MEASURED]
     options: dict[str, Any] = {"target": target, "base": base, "seconds": seconds, "plugins": tuple(plugins)}

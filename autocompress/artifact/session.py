@@ -182,14 +182,15 @@ class _Process:
     def _load_dense(self) -> Any:
         if not self.knows_dense or self.origin is None:
             raise ModelError("nobody says where the dense model comes from: give it as base=...")
-        loaded = self.registry.manager.hook.autocompress_load_model(
+        loaded, _ = self.registry.load_model(
             source=self.origin.source,
             task=self.origin.task,
             trust_remote_code=self.origin.trust_remote_code,
             allow_pickle=self.origin.allow_pickle,
         )
         if loaded is None:
-            raise ModelError(f"no installed plugin loads {self.origin.source!r}, the dense model of this artifact.")
+            remedy = f"; pip install {self.origin.loader}" if self.origin.loader else ""
+            raise ModelError(f"no installed plugin loads {self.origin.source!r}, the dense model{remedy}.")
         if self.inputs is None and not self.request["inputs"] and loaded.example is not None:
             self.inputs = self._on_device(loaded.example(self.target.batch, self.target.sequence))
         return loaded

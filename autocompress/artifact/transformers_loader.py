@@ -16,7 +16,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from autocompress.artifact.manifest import BUFFERS, FORMAT_VERSION
 from autocompress.artifact.names import renaming, transplant_
-from autocompress.artifact.reader import check_techniques
+from autocompress.artifact.needs import check_techniques
 from autocompress.artifact.tensors import alias_, complain, read_tensors
 from autocompress.artifact.writer import METHOD
 from autocompress.compress import build_layers, build_policy_

@@ -58,7 +58,7 @@ def save(
     used = [layer for layer in layers if layer.fqn in policy.layers]
     state, aliases = split_state(model)
     kind = "transformers" if is_transformers(model) else "module"
-    techniques = {name: registry.origin.get(f"techniques:{name}", "") for name in policy.techniques()}
+    techniques = {name: registry.distribution("techniques", name) for name in policy.techniques()}
     with new_folder(destination, marker=names.MANIFEST) as temporary:
         write_tensors(state, temporary / names.WEIGHTS)
         if program is not None:
@@ -73,7 +73,7 @@ def save(
             _write_config(model, section, temporary)
             write_tensors(_hidden_buffers(model, complete), temporary / names.BUFFERS)
         _write_json([layer.to_json() for layer in used], temporary / names.LAYERS)
-        policy.save(temporary / names.POLICY)
+        replace(policy, origin=techniques).save(temporary / names.POLICY)
         if processor is not None and hasattr(processor, "save_pretrained"):
             processor.save_pretrained(temporary)
         if example is not None:
@@ -89,6 +89,7 @@ def save(
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             record=_anchored(record or Record()),
+            runtimes={target.runtime: registry.distribution("runtimes", target.runtime)},
         )
         write_manifest(temporary, manifest)
     return destination

@@ -12,7 +12,8 @@ app = typer.Typer(
     name="autocompress",
     help="Find the best compressed model that keeps a latency, memory, size or quality budget on your device.",
     epilog="Start: autocompress search ./my-model --budget 20ms\n\n"
-    "Exit codes: 0 kept, 2 bad input, 3 no policy keeps the budget, 130 interrupted (work kept), 1 our fault.",
+    "Exit codes: 0 kept, 2 bad input, 3 no policy keeps the budget, 130 interrupted, 143 terminated "
+    "(work kept by both), 1 a full disk or a fault of ours or of a plugin.",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )

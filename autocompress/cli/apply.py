@@ -48,6 +48,10 @@ def apply(
         sequence=sequence, threads=threads, seed=seed, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle,
     )  # fmt: skip
     with stdout_reserved(as_json), display(quiet=quiet) as shown:
+        from autocompress.artifact.needs import check_policy_needs
+        from autocompress.run.names import check_names
+
+        check_policy_needs(chosen, check_names(request, budgets=False).registry)  # before seconds of imports
         from autocompress.run.apply import run_apply
 
         artifact = run_apply(request, chosen, out, shown)

@@ -87,17 +87,22 @@ def _plugins() -> tuple[list[str], list[str]]:
 
     try:
         registry = load_registry()
+        len(registry.origin)  # every plugin says what it offers
     except PluginError as error:
         return [str(error)], []
-    return [], sorted({*registry.origin.values()})
+    return [], sorted(registry.installed)
 
 
 def _gpu() -> str:
+    from autocompress.measure.machine import torch_build
+
+    built, version = torch_build()
+    if not built:
+        return f"none (torch {version} is built without CUDA)"
     import torch
 
     if not torch.cuda.is_available():
-        built = "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
-        return f"none{built}"
+        return "none"
     return torch.cuda.get_device_name(0)
 
 

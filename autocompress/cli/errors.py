@@ -15,11 +15,17 @@ import typer
 from autocompress.cli.console import say, stderr
 from autocompress.disk import full
 from autocompress.errors import AutocompressError
+from autocompress.plugins import at_fault
 
-KEPT, FAULT, USAGE, MISSED, INTERRUPTED = 0, 1, 2, 3, 130
+KEPT, FAULT, USAGE, MISSED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+"""Interrupted and terminated are what a shell reports of SIGINT and SIGTERM: 128 and the signal's number."""
 DEBUG = "AUTOCOMPRESS_DEBUG"
 # Typer brings its own copy of click since 0.26; the base of its usage errors is reached without importing either.
 _USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whoever ends us gets what Ctrl-C gets, work kept and told, under a code of its own."""
 
 
 class Interrupted(Exception):  # noqa: N818  (an end that the user asked for, not an error)
@@ -50,21 +56,25 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     except Interrupted as stop:
         for line in stop.lines:
             say(stderr(), line)
-        return INTERRUPTED
-    except (KeyboardInterrupt, typer.Abort):
-        say(stderr(), "interrupted")
-        return INTERRUPTED
+        return _code(stop.__cause__)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        say(stderr(), "terminated" if isinstance(stop, Terminated) else "interrupted")
+        return _code(stop)
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as stop:  # what typer makes of a broken pipe
         if isinstance(stop.__context__, BrokenPipeError):
             return _reader_gone()
-        raise
+        return _fault(stop, None)  # a plugin or a library wants to end the process: that is not an answer
     except Fault as fault:
         return _fault(fault.__cause__ or fault, fault.folder)
     except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, the user gets one line)
         return _fault(error, None)
     return code if isinstance(code, int) else KEPT
+
+
+def _code(stop: BaseException | None) -> int:
+    return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
 
 
 def _reader_gone() -> int:
@@ -83,11 +93,14 @@ def _fault(error: BaseException, folder: Path | None) -> int:
     kind = f"{type(error).__name__}: {_one_line(str(error))[:200]}"
     if full(error):
         return _say(f"disk full: {_one_line(str(error))[:200]}; make room and run the same command again.", FAULT)
+    blamed = at_fault(error)
+    whose = "autocompress" if blamed is None else f"the plugin {blamed[0]!r} of {blamed[1]!r}"
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
-        return _say(f"this is a fault of autocompress ({kind}).", FAULT)
+        return _say(f"this is a fault of {whose} ({kind}).", FAULT)
+    remedy = "" if blamed is None else f"without it: pip uninstall {blamed[1]}; "
     log = _write_log(error, folder)
-    return _say(f"this is a fault of autocompress, not yours ({kind}); the traceback is {log}", FAULT)
+    return _say(f"this is a fault of {whose}, not yours ({kind}); {remedy}the traceback is {log}", FAULT)
 
 
 def _write_log(error: BaseException, folder: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from autocompress.current_folder import leave_current_folder
@@ -13,8 +14,12 @@ def main() -> None:
     leave_current_folder()
     prepare()
     from autocompress.cli.app import app
-    from autocompress.cli.errors import run
+    from autocompress.cli.errors import Terminated, run
 
+    def stop(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(run(app, sys.argv[1:]))
 
 

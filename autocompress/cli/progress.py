@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from types import TracebackType
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console
@@ -15,9 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.cli.console import say, stderr
+from autocompress.cli.errors import Terminated
 from autocompress.run.progress import STAGES, Event
 
 Kind = type[BaseException] | None
+STOPS: Mapping[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 EVERY = 2.0
 """Seconds between two plain lines of the same stage."""
 
@@ -58,31 +61,32 @@ def clock(seconds: float | None) -> str:
 
 
 class Silent:
-    """Shows nothing; remembers the best, and that somebody pressed Ctrl-C.
+    """Shows nothing; remembers the best, and that somebody pressed Ctrl-C or sent SIGTERM.
 
     An interrupt that arrives inside a library's own handling of errors may be swallowed there: then the next event
     raises it again.
     """
 
     best = ""
-    _stopped = False
-    _before: Any = None
+    _stopped: type[KeyboardInterrupt] | None = None
+    _before: Mapping[int, Any] = MappingProxyType({})
 
     def __call__(self, event: Event) -> None:
-        if self._stopped:
-            raise KeyboardInterrupt
+        if self._stopped is not None:
+            raise self._stopped
         self.best = event.best or self.best
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._stop)
+        self._before = {number: signal.signal(number, self._stop) for number in STOPS}
         return self
 
     def __exit__(self, kind: Kind, error: BaseException | None, trace: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _stop(self, _number: int, _frame: object) -> None:
-        self._stopped = True
-        raise KeyboardInterrupt
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stopped = STOPS[number]
+        raise self._stopped
 
 
 class PlainLines(Silent):

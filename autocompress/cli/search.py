@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autocompress.cli.console import print_json, say, stderr, stdout, stdout_reserved
-from autocompress.cli.errors import Fault, Interrupted
+from autocompress.cli.errors import Fault, Interrupted, Terminated
 from autocompress.cli.progress import Display, display
 from autocompress.cli.request import run_folder, search_request
 from autocompress.errors import AutocompressError
@@ -35,7 +35,8 @@ EXAMPLES = """Examples:
 Budgets: 20ms  0.02s  500MB  1.5GiB  70%  2x; named: latency=  latency.p95=  memory=  size=  quality=.
 The same command goes on where an interrupted one stopped.
 
-Exit codes: 0 kept, 2 bad input, 3 no policy keeps the budget, 130 interrupted (work kept), 1 our fault."""
+Exit codes: 0 kept, 2 bad input, 3 no policy keeps the budget, 130 interrupted, 143 terminated (work kept by both),
+1 a full disk, or a fault of ours or of a plugin."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -94,24 +95,28 @@ def search(
 
 
 def _run(request: SearchRequest, shown: Display) -> SearchResult:
+    from autocompress.run.names import check_names
+
+    names = check_names(request)  # what can be refused is refused before seconds of imports
     import optuna
 
     from autocompress.run.search import run_search
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it has a handler of its own on stderr
     try:
-        return run_search(request, shown)
+        return run_search(request, shown, names)
     except KeyboardInterrupt as stop:
-        raise Interrupted(_interrupted(request, shown)) from stop
+        how = "terminated" if isinstance(stop, Terminated) else "interrupted"
+        raise Interrupted(_interrupted(request, shown, how)) from stop
     except AutocompressError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Fault(run_folder(request)) from error
 
 
-def _interrupted(request: SearchRequest, shown: Display) -> tuple[str, ...]:
+def _interrupted(request: SearchRequest, shown: Display, how: str) -> tuple[str, ...]:
     best = f"best so far: {shown.best}" if shown.best else "no policy was found yet that keeps the budget"
-    return (f"interrupted; what was measured is kept. {best}", f"to go on: {request.replay()}")
+    return (f"{how}; what was measured is kept. {best}", f"to go on: {request.replay()}")
 
 
 def _show(result: SearchResult) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,6 +101,20 @@ def detect_target(
             )
         device = "cpu" if reason else "cuda"
     return Target(device, runtime, batch, sequence, threads or available_threads(), fingerprint(device))
+
+
+def torch_build() -> tuple[str, str]:
+    """The CUDA version that the installed torch is built for ("" for none), and torch's own; torch is not imported."""
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.version.cuda or "", torch.__version__
+    spec = importlib.util.find_spec("torch")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+    text = (folder / "version.py").read_text(encoding="utf-8") if (folder / "version.py").is_file() else ""
+    cuda = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
+    version = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
+    return cuda[1] if cuda else "", version[1] if version else ""
 
 
 def environment(target: Target) -> dict[str, str]:
@@ -199,10 +215,11 @@ def _cpu_model() -> str:
 
 def _no_cuda() -> str:
     """Why CUDA cannot be used here, or ""."""
+    built, version = torch_build()
+    if not built:
+        return f"torch {version} is built without CUDA"
     import torch
 
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
     return "" if torch.cuda.is_available() else "no CUDA device is visible"
 
 

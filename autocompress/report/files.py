@@ -60,7 +60,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> Path:
 
 def write_policy(path: Path, policy: Policy) -> Path:
     """The policy as `Policy.load` reads it."""
-    return write_whole(path, json.dumps(policy.to_json(), indent=1) + "\n")
+    return write_whole(path, policy.text())
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from autocompress.artifact.needs import check_policy_needs
 from autocompress.compress import apply_policy, check_policy, collect_statistics
 from autocompress.errors import RunError
 from autocompress.policy import Policy
@@ -22,6 +23,7 @@ def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{str(out)!r} is not empty; give a new or empty folder as --out.")
     names = check_names(request, budgets=False)
+    check_policy_needs(policy, names.registry)
     setup = set_up(request, names, progress)
     check_policy(policy, setup.layers, setup.registry)
     progress(Event("bind", message="collecting input statistics"))

@@ -75,6 +75,7 @@ def origin(setup: Setup) -> Record:
     request = setup.request
     return Record(
         source=setup.loaded.source,
+        loader=setup.loaded.loader,
         task=setup.loaded.task,
         trust_remote_code=request.trust_remote_code,
         allow_pickle=request.allow_pickle,

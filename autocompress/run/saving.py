@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from autocompress.artifact import Artifact, load, save
 from autocompress.compress import StatisticsStore, apply_policy
+from autocompress.plugins import Registry
 from autocompress.policy import Policy
 from autocompress.run.baseline import origin
 from autocompress.run.setup import Setup, base_of
+
+
+def named(policy: Policy, registry: Registry) -> Policy:
+    """The policy with the distribution of every technique that it needs."""
+    return replace(policy, origin={name: registry.distribution("techniques", name) for name in policy.techniques()})
 
 
 def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:

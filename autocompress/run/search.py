@@ -23,11 +23,13 @@ from autocompress.run.cache import open_cache
 from autocompress.run.contexts import Contexts, contexts_of, digest
 from autocompress.run.folder import RunFolder, default_folder
 from autocompress.run.layers import LayerSaving, layer_savings
+from autocompress.run.names import Names, check_names
 from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan, make_problem
 from autocompress.run.progress import Event, Progress, silent
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
-from autocompress.run.setup import Setup, check_names, set_up
+from autocompress.run.saving import named
+from autocompress.run.setup import Setup, set_up
 from autocompress.run.telling import Reader, Teller
 from autocompress.run.trials import Trials
 from autocompress.run.verify import Verified, verify
@@ -58,14 +60,15 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
 
-def run_search(request: SearchRequest, progress: Progress = silent) -> SearchResult:
+def run_search(request: SearchRequest, progress: Progress = silent, names: Names | None = None) -> SearchResult:
     """Answer a request; the same request on the same run folder goes on where an earlier one stopped.
 
+    names   what `check_names` found, if it was asked before.
     Raises UsageError for input that cannot be used. KeyboardInterrupt passes through; what was measured is kept.
     """
     clock = Clock()
     with clock.stage("load"):
-        names = check_names(request)
+        names = names or check_names(request)
         out = request.out or default_folder(request.model_name, request.budgets, names.target.device)
         with _claimed(out):
             setup = set_up(request, names, progress)
@@ -165,7 +168,7 @@ def _result(
         front=tuple(sorted(trials[1], key=lambda trial: -trial.values["quality"])),
         best=verified.artifact,
         nearest=verified.nearest,
-        policy=verified.policy,
+        policy=verified.policy and named(verified.policy, setup.registry),
         verdicts=verified.verdicts,
         verified=verified.measurements,
         test=verified.test,

@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autocompress.artifact.writer import is_transformers
-from autocompress.data import Splits, batches, encode_texts, python_topics, read_texts, splits_of_tensors
+from autocompress.data import Splits, batches, encode_texts, python_topics, splits_of_tensors
 from autocompress.errors import DataError, ModelError, TrialError, UsageError
 from autocompress.evaluator import Batch, Evaluator, Run, Score
 from autocompress.layer import Layer
-from autocompress.matching import unknown
-from autocompress.measure.machine import detect_target, prepare_process
+from autocompress.measure.machine import prepare_process
 from autocompress.model import LoadedModel, Texts
-from autocompress.objective import Budget, Objective
-from autocompress.plugins import Registry, load_registry, missing
+from autocompress.plugins import Registry
+from autocompress.run.names import Names, check_names
 from autocompress.run.progress import Event, Progress
 from autocompress.run.request import SearchRequest
-from autocompress.runtime import Runtime
 from autocompress.space import SearchSpace
 from autocompress.space_file import load_space
 from autocompress.structure import find_layers
 from autocompress.target import Target
 
+__all__ = ["Names", "Setup", "base_of", "check_names", "digest_of", "set_up"]
+
 ROWS = 16
 """Rows per scoring batch."""
 CALIBRATION, SEARCH, SELECTION, TEST, PROBE = 96, 128, 256, 256, 48
 """The most rows of each split that are used."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """What can be checked before anything is loaded."""
-
-    registry: Registry
-    runtime: Runtime
-    budgets: tuple[Budget, ...]
-    objectives: tuple[Objective, ...]
-    space: SearchSpace | None
-    texts: Texts | None
-    target: Target
 
 
 @dataclass(frozen=True)
@@ -98,37 +84,6 @@ class CallableEvaluator(Evaluator):
             raise TrialError(f"evaluator {self.metric!r}: {type(error).__name__}: {error}") from error
 
 
-def check_names(request: SearchRequest, *, budgets: bool = True) -> Names:
-    """Resolve every name and value of a request that needs no model. Raises UsageError for the first bad one."""
-    registry = load_registry(request.plugins)
-    runtime = registry.runtime(request.runtime)
-    absent = missing(runtime.requires)
-    if absent:
-        raise UsageError(f"runtime {runtime.name!r} is not installed; run: {absent}")
-    if isinstance(request.evaluator, str):
-        registry.evaluator(request.evaluator)
-    tasks = sorted({task for evaluator in registry.evaluators.values() for task in evaluator.tasks})
-    if request.task is not None and request.task not in tasks:
-        raise UsageError(unknown("task", request.task, tasks))
-    if request.sampler not in registry.samplers:
-        raise UsageError(unknown("sampler", request.sampler, registry.samplers))
-    space = load_space(request.space, registry.search_spaces) if request.space is not None else None
-    for rule in space.rules if space else ():
-        registry.technique(rule.technique)
-    known = tuple(registry.objectives.values())
-    parsed = request.parsed_budgets(known) if budgets else ()
-    named = {budget.objective.name for budget in parsed}
-    objectives = (*request.objectives, *(objective for objective in known if objective.name in named))
-    texts = None
-    if isinstance(request.data, str | Path):
-        texts = read_texts(Path(request.data), column=request.column, seed=request.seed)
-    target = detect_target(request.device, request.runtime, request.batch, request.sequence, request.threads)
-    reason = runtime.unavailable(target)
-    if reason:
-        raise UsageError(f"runtime {runtime.name!r} cannot run on {target.device}: {reason}")
-    return Names(registry, runtime, parsed, objectives, space, texts, target)
-
-
 def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     """Load the model and its data, and find its layers."""
     prepare_process(names.target)
@@ -175,15 +130,15 @@ def _load(request: SearchRequest, registry: Registry) -> LoadedModel:
     if isinstance(request.model, nn.Module):
         model = request.model.eval()
         return LoadedModel(model=model, source="", task=request.task or "other")
-    found = registry.manager.hook.autocompress_load_model(
+    found, loader = registry.load_model(
         source=str(request.model),
         task=request.task,
         trust_remote_code=request.trust_remote_code,
         allow_pickle=request.allow_pickle,
     )
-    if not isinstance(found, LoadedModel):
+    if found is None:
         raise ModelError(f"no installed plugin can load {request.model!r}; give a folder, a hub id, or 'demo'.")
-    return found
+    return replace(found, loader=loader)
 
 
 def _evaluator(request: SearchRequest, registry: Registry, loaded: LoadedModel, notes: list[str]) -> Evaluator:

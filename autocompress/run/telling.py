@@ -60,11 +60,15 @@ class Teller:
         self._read, self._progress, self._setup = read, progress, setup
         self._started, self._done, self._before = time.monotonic(), 0, before
         self._best: Trial | None = None
+        self._failing: set[str] = set()
 
     def told(self, found: EngineTrial) -> None:
         """One more trial."""
         trial = self._read.trial(found, self._before + self._done)
-        self._setup.registry.manager.hook.autocompress_trial_finished(trial=trial)
+        for plugin, words in self._setup.registry.tell_trial(trial).items():
+            if plugin not in self._failing:  # every trial would say the same
+                self._progress(Event("search", message=f"{words}; the search goes on", note=True))
+            self._failing.add(plugin)
         self._done += 1
         if trial.feasible and (self._best is None or trial.values["quality"] > self._best.values["quality"]):
             self._best = trial

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Domain, Value
 from autocompress.errors import TrialError
@@ -15,18 +12,9 @@ from autocompress.linears import bias_of, empty_linear, make_linear, weight_of
 from autocompress.target import Target
 from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
 from autocompress_lowrank.ranks import offered_ranks, paying_rank
-from autocompress_lowrank.whitening import factors
 
-
-class LowRankLinear(nn.Sequential):
-    """Two thin linears in place of one: ``Linear(in, rank, no bias)``, then ``Linear(rank, out)``."""
-
-    @property
-    def weight(self) -> Tensor:
-        """The first factor. Models that look at a linear's dtype or device before they call it find it here."""
-        weight = self[0].weight
-        assert isinstance(weight, Tensor)
-        return weight
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Svd(Technique):
@@ -49,6 +37,11 @@ class Svd(Technique):
         return None if choice is None else {"rank": choice}
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:
+        import torch
+
+        from autocompress_lowrank.low_rank_linear import LowRankLinear
+        from autocompress_lowrank.whitening import factors
+
         linear = group.modules["linear"]
         weight, bias = weight_of(linear), bias_of(linear)
         rank = _rank(params, linear)
@@ -67,6 +60,8 @@ class Svd(Technique):
         return Replacement({"linear": pair.eval()})
 
     def build(self, group: Group, params: Mapping[str, Value]) -> Replacement:
+        from autocompress_lowrank.low_rank_linear import LowRankLinear
+
         linear = group.modules["linear"]
         weight, rank = weight_of(linear), _rank(params, linear)
         rows, columns = weight.shape

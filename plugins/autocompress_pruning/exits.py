@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from autocompress.errors import TrialError
 from autocompress.linears import bias_of, make_linear, weight_of
 from autocompress.technique import Calibration, Statistics
-from autocompress_pruning.surgeon import reconstruct
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def statistics_of(calibration: Calibration, role: str, linear: nn.Module) -> Statistics:
     """What calibration saw at this role's input, on the linear's device. Raises TrialError when it is of no use."""
+    import torch
+
     found, weight = calibration.get(role), weight_of(linear)
     if found is None:
         raise TrialError(f"pruning needs calibration statistics of the role {role!r}; none were collected.")
@@ -30,6 +33,8 @@ def moment_of(linear: nn.Module, statistics: Statistics) -> Tensor:
 
 def reconstructed(linear: nn.Module, statistics: Statistics, kept: Tensor) -> nn.Module:
     """The linear on the kept input features only, re-solved by least squares; its bias takes the lost mean."""
+    from autocompress_pruning.surgeon import reconstruct
+
     weight, bias = weight_of(linear), bias_of(linear)
     solved = reconstruct(weight, moment_of(linear, statistics), kept)
     if bias is not None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Domain, Value
 from autocompress.layer import Layer
@@ -17,7 +14,9 @@ from autocompress_pruning.counts import fraction, fractions_for, kept_heads
 from autocompress_pruning.exits import moment_of, reconstructed, statistics_of
 from autocompress_pruning.memory import OrderMemory
 from autocompress_pruning.slicing import cut_columns, cut_rows, empty_columns, empty_rows
-from autocompress_pruning.surgeon import block_order
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class AttentionHeads(Technique):
@@ -43,6 +42,8 @@ class AttentionHeads(Technique):
         return None if choice is None else {"keep": choice}
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:
+        from autocompress_pruning.surgeon import block_order
+
         out, total = group.modules["out"], group.layer.sizes["kv_heads"]
         statistics = statistics_of(calibration, "out", out)
         count = kept_heads(fraction(params), total)
@@ -83,6 +84,8 @@ def _rows_per_group(group: Group, role: str) -> int:
 
 
 def _expand(units: Tensor, size: int) -> Tensor:
+    import torch
+
     return (units[:, None] * size + torch.arange(size, device=units.device)).flatten()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Domain, Value
 from autocompress.layer import Layer
@@ -16,7 +14,9 @@ from autocompress_pruning.counts import fraction, fractions_for, kept_width
 from autocompress_pruning.exits import moment_of, reconstructed, statistics_of
 from autocompress_pruning.memory import OrderMemory
 from autocompress_pruning.slicing import cut_columns, cut_rows, empty_columns, empty_rows
-from autocompress_pruning.surgeon import removal_order
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class FfnNeurons(Technique):
@@ -42,6 +42,8 @@ class FfnNeurons(Technique):
         return None if choice is None else {"keep": choice}
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:
+        from autocompress_pruning.surgeon import removal_order
+
         down = group.modules["down"]
         statistics = statistics_of(calibration, "down", down)
         width = int(weight_of(down).shape[1])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from autocompress.linears import bias_of, empty_linear, make_linear, weight_of
 from autocompress.technique import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def cut_rows(group: Group, rows: Mapping[str, Tensor]) -> dict[str, nn.Module]:
@@ -42,6 +43,8 @@ def empty_columns(linear: nn.Module, count: int) -> nn.Module:
 
 
 def _cut(group: Group, linear: nn.Module, rows: Mapping[str, Tensor]) -> nn.Module:
+    import torch
+
     weight, bias = weight_of(linear), bias_of(linear)
     mask = torch.ones(weight.shape[0], dtype=torch.bool, device=weight.device)
     for role, kept in rows.items():

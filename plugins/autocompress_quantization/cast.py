@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Choice, Domain, Value
 from autocompress.errors import TrialError
@@ -17,38 +13,12 @@ from autocompress.target import Target
 from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
 from autocompress_quantization.kernels import offered_dtypes
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+if TYPE_CHECKING:
+    import torch
 
+    from autocompress_quantization.cast_linear import CastLinear
 
-class CastLinear(nn.Module):
-    """A linear that computes in its own dtype and answers in the dtype of its input.
-
-    State: ``weight`` (out_features, in_features) and ``bias`` (out_features,) or absent, both in ``dtype``.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        dtype: torch.dtype,
-        *,
-        bias: bool,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self.register_buffer("weight", torch.empty(out_features, in_features, dtype=dtype, device=device))
-        self.register_buffer("bias", torch.empty(out_features, dtype=dtype, device=device) if bias else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in_features). Returns (..., out_features) in the dtype of x."""
-        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, dtype={self.weight.dtype}"
+DTYPES = ("bfloat16", "float16")
 
 
 class Cast(Technique):
@@ -66,6 +36,8 @@ class Cast(Technique):
         return {"dtype": Choice(dtypes)}
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
+        import torch
+
         linear = group.modules["linear"]
         module, bias = _empty(group, params), bias_of(linear)
         module.weight.copy_(weight_of(linear))
@@ -80,10 +52,15 @@ class Cast(Technique):
 
 
 def _empty(group: Group, params: Mapping[str, Value]) -> CastLinear:
-    dtype = DTYPES.get(str(params.get("dtype")))
-    if dtype is None:
+    import torch
+
+    from autocompress_quantization.cast_linear import CastLinear
+
+    name = params.get("dtype")
+    if name not in DTYPES:
         raise TrialError(f"dtype={params.get('dtype')!r}: expected one of {', '.join(DTYPES)}.")
     linear = group.modules["linear"]
     weight = weight_of(linear)
     rows, columns = weight.shape
+    dtype: torch.dtype = getattr(torch, str(name))
     return CastLinear(columns, rows, dtype, bias=bias_of(linear) is not None, device=weight.device).eval()

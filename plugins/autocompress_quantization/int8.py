@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Choice, Domain, Value
 from autocompress.errors import TrialError
@@ -13,9 +11,10 @@ from autocompress.layer import Layer
 from autocompress.linears import bias_of, weight_of
 from autocompress.target import Target
 from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
-from autocompress_quantization.int8_linear import TENSOR, TOKEN, Int8Linear
-from autocompress_quantization.kernels import offers_int8
-from autocompress_quantization.rounding import round_rows
+from autocompress_quantization.kernels import TENSOR, TOKEN, offers_int8
+
+if TYPE_CHECKING:
+    from autocompress_quantization.int8_linear import Int8Linear
 
 
 class Int8(Technique):
@@ -35,6 +34,10 @@ class Int8(Technique):
         return {"activations": Choice((TENSOR, TOKEN))}
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
+        import torch
+
+        from autocompress_quantization.rounding import round_rows
+
         linear = group.modules["linear"]
         weight, bias = weight_of(linear), bias_of(linear)
         if not bool(torch.isfinite(weight).all()):
@@ -52,6 +55,8 @@ class Int8(Technique):
 
 
 def _empty(group: Group, params: Mapping[str, Value]) -> Int8Linear:
+    from autocompress_quantization.int8_linear import Int8Linear
+
     activations = params.get("activations", TENSOR)
     if activations not in (TENSOR, TOKEN):
         raise TrialError(f"activations={activations!r}: expected {TENSOR!r} or {TOKEN!r}.")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from autocompress.domain import Domain, Value
 from autocompress.errors import TrialError
@@ -14,34 +11,13 @@ from autocompress.layer import Layer
 from autocompress.target import Target
 from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
 from autocompress_quantization.kernels import offers_rows
-from autocompress_quantization.rounding import round_rows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autocompress_quantization.int8_rows import Int8Embedding
 
 PROBES = 8
-
-
-class Int8Embedding(nn.Module):
-    """Looks rows up in int8 and rescales them; the output is fp32.
-
-    State: ``weight`` int8 (rows, dim), ``scale`` fp32 (rows,).
-    """
-
-    weight: Tensor
-    scale: Tensor
-
-    def __init__(
-        self, rows: int, dim: int, *, padding_idx: int | None = None, device: torch.device | str | None = None
-    ) -> None:
-        super().__init__()
-        self.num_embeddings, self.embedding_dim, self.padding_idx = rows, dim, padding_idx
-        self.register_buffer("weight", torch.empty(rows, dim, dtype=torch.int8, device=device))
-        self.register_buffer("scale", torch.empty(rows, device=device))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids: (...,) integers. Returns (..., dim)."""
-        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"
 
 
 class Int8EmbeddingRows(Technique):
@@ -56,6 +32,8 @@ class Int8EmbeddingRows(Technique):
         return {} if layer.kind in self.kinds and not layer.note and offers_rows(target) else None
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
+        from autocompress_quantization.rounding import round_rows
+
         table = _table(group)
         module = _empty(table)
         values, scale = round_rows(table.weight.detach())
@@ -68,6 +46,8 @@ class Int8EmbeddingRows(Technique):
 
 
 def _table(group: Group) -> nn.Embedding:
+    from torch import nn
+
     table = group.modules["embedding"]
     if not isinstance(table, nn.Embedding):
         raise TrialError(f"{group.layer.fqn!r} is a {type(table).__name__}; int8 rows need a torch.nn.Embedding.")
@@ -75,6 +55,8 @@ def _table(group: Group) -> nn.Embedding:
 
 
 def _empty(table: nn.Embedding) -> Int8Embedding:
+    from autocompress_quantization.int8_rows import Int8Embedding
+
     rows, dim = table.weight.shape
     return Int8Embedding(rows, dim, padding_idx=table.padding_idx, device=table.weight.device).eval()
 
@@ -84,6 +66,9 @@ def _factor(table: nn.Embedding, fqn: str) -> float:
 
     Raises TrialError when the subclass does more than that.
     """
+    import torch
+    from torch import nn
+
     if type(table).forward is nn.Embedding.forward:
         return 1.0
     ids = torch.arange(min(PROBES, len(table.weight)), device=table.weight.device)

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import TrialError
-from autocompress_quantization.kernels import int8_kernel, machine_flags
-
-TENSOR, TOKEN = "tensor", "token"
+from autocompress_quantization.kernels import TENSOR, TOKEN, int8_kernel, machine_flags
 
 
 class Int8Linear(nn.Module):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Set
 from functools import cache
-from typing import NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, NamedTuple
 
 from autocompress.target import Target
 
+if TYPE_CHECKING:
+    pass
+
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 CPU_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
+TENSOR, TOKEN = "tensor", "token"
+"""How an int8 linear quantises its input: with one range, or with one for every row."""
 RUNTIME = "torch"  # the runtime that runs these modules as they are
 
 
@@ -27,6 +30,8 @@ def int8_kernel(flags: Set[str]) -> Int8Kernel | None:
 
     With VNNI the products are summed in 32 bits, so the full range is safe; older CPUs saturate 16 bits.
     """
+    import torch
+
     engines = torch.backends.quantized.supported_engines
     if flags & VNNI and "onednn" in engines:
         return Int8Kernel("onednn", False)
@@ -36,6 +41,8 @@ def int8_kernel(flags: Set[str]) -> Int8Kernel | None:
 @cache
 def machine_flags() -> frozenset[str]:
     """The instruction-set flags of the machine that this process runs on."""
+    import torch
+
     return frozenset(name for name, value in torch.cpu.get_capabilities().items() if value is True)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.policy import Policy
 from autocompress.runtime import Program, Runtime
 from autocompress.target import Target
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class EagerProgram:
     model: nn.Module
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Any:
+        import torch
+
         with torch.inference_mode():
             return self.model(**inputs)
 
@@ -35,6 +37,8 @@ class TorchRuntime(Runtime):
         if target.device == "cpu":
             return ""
         if target.device == "cuda":
+            import torch
+
             return "" if torch.cuda.is_available() else "this torch sees no CUDA device; use --device cpu"
         return f"device {target.device!r} is not known to the torch runtime; use cpu or cuda"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_models import Made
 
-from autocompress.artifact import annotate, load, read_manifest
+from autocompress.artifact import Record, annotate, bench, load, read_manifest
 from autocompress.artifact.manifest import MANIFEST, Manifest, inside, write_manifest
 from autocompress.errors import ArtifactError
 from autocompress.plugins import Registry
@@ -54,9 +55,23 @@ def test_foreign_folders(tmp_path: Path) -> None:
 
 def test_a_technique_that_is_not_installed(make: Callable[..., Made], registry: Registry) -> None:
     folder = make("bert").folder
-    techniques = {name: one for name, one in registry.techniques.items() if name != "int8"}
-    without = Registry(**{**vars(registry), "techniques": techniques})
+    without = replace(registry)
+    vars(without)["techniques"] = {name: one for name, one in registry.techniques.items() if name != "int8"}
     refuse(folder, "needs technique 'int8', which is not installed: pip install autocompress", registry=without)
+
+
+def test_a_runtime_that_is_not_installed(make: Callable[..., Made], registry: Registry) -> None:
+    without = replace(registry)
+    vars(without)["runtimes"] = {}
+    refuse(
+        make("bert").folder, "needs runtime 'torch', which is not installed: pip install autocompress", registry=without
+    )
+
+
+def test_a_loader_that_is_not_installed_is_told_before_anything_is_measured(make: Callable[..., Made]) -> None:
+    folder = make("bert", record=Record(source="zoo://bert", loader="zoo-models")).folder
+    with pytest.raises(ArtifactError, match=r"dense model 'zoo://bert', .* not installed: pip install zoo-models"):
+        bench(folder, sessions=1)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "..", "C:\\x", "a\\..\\b", ""])

@@ -15,6 +15,8 @@ TAKEN = (
     "@hookimpl\ndef autocompress_search_spaces():\n    return [Path('somewhere/quantize.toml')]\n"
 )
 BROKEN_LOADER = HOOK + "@hookimpl(tryfirst=True)\ndef autocompress_load_model(source):\n    return {}[source]\n"
+BROKEN_HOOK = HOOK + "@hookimpl\ndef autocompress_techniques():\n    raise RuntimeError('boom')\n"
+LEAVES = HOOK + "@hookimpl(tryfirst=True)\ndef autocompress_load_model(source):\n    raise SystemExit(0)\n"
 BROKEN_EVALUATOR = (
     HOOK
     + """
@@ -65,13 +67,14 @@ def test_doctor_shows_the_machine_and_the_plugin_that_fails(cli: Any, stranger: 
     assert "Traceback" not in ran.stderr
 
 
-def test_a_fault_is_one_line_and_a_log(cli: Any, stranger: Any) -> None:
+def test_a_fault_of_a_plugin_is_one_line_that_names_it_and_a_log(cli: Any, stranger: Any) -> None:
     env = stranger(BROKEN_LOADER)
     ran = cli("search", "some-model", "-b", "75%", env=env)
     assert ran.code == 1
     assert "Traceback" not in ran.stderr
     line = next(line for line in ran.stderr.splitlines() if line.startswith("error: "))
-    assert "fault of autocompress, not yours (KeyError: 'some-model')" in line
+    assert "fault of the plugin 'stranger' of 'stranger', not yours (KeyError: 'some-model')" in line
+    assert "pip uninstall stranger" in line
     log = Path(line.rpartition(" ")[2])
     try:
         assert "Traceback" in log.read_text()
@@ -81,7 +84,23 @@ def test_a_fault_is_one_line_and_a_log(cli: Any, stranger: Any) -> None:
     shown = cli("search", "some-model", "-b", "75%", env={**env, "AUTOCOMPRESS_DEBUG": "1"})
     assert shown.code == 1
     assert "Traceback" in shown.stderr
-    assert "error: this is a fault of autocompress (KeyError: 'some-model')." in shown.stderr
+    assert "error: this is a fault of the plugin 'stranger' of 'stranger' (KeyError: 'some-model')." in shown.stderr
+
+
+def test_a_hook_that_fails_names_its_plugin(refused: Any, stranger: Any) -> None:
+    says = (
+        "plugin 'stranger' of distribution 'stranger'",
+        "autocompress_techniques",
+        "boom",
+        "stranger_plugin.py line 4",
+    )
+    refused("plugins", says=(*says, "pip uninstall stranger"), env=stranger(BROKEN_HOOK))
+
+
+def test_a_plugin_that_wants_to_end_the_process_is_no_success(cli: Any, stranger: Any) -> None:
+    ran = cli("search", "some-model", "-b", "75%", env=stranger(LEAVES))
+    assert ran.code == 1, ran.stderr
+    assert "fault of the plugin 'stranger' of 'stranger', not yours (SystemExit: 0)" in ran.stderr
 
 
 def test_a_fault_during_a_run_is_logged_in_its_folder(
@@ -91,5 +110,8 @@ def test_a_fault_during_a_run_is_logged_in_its_folder(
     ran = cli("search", models / "bert", "-b", "300%", *options, env=stranger(BROKEN_EVALUATOR))
     assert ran.code == 1, ran.stderr
     assert "Traceback" not in ran.stderr
-    assert "(RuntimeError: [red]boom); the traceback is in run/error.log" in ran.stderr
+    assert "fault of the plugin 'stranger'" in ran.stderr
+    assert (
+        "(RuntimeError: [red]boom); without it: pip uninstall stranger; the traceback is in run/error.log" in ran.stderr
+    )
     assert "stranger_plugin.py" in (here / "run" / "error.log").read_text()

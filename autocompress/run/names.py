@@ -1,0 +1,63 @@
+"""What can be refused before anything is loaded: names, values, files. Imports neither torch nor a model's library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autocompress.data import read_texts
+from autocompress.errors import UsageError
+from autocompress.matching import unknown
+from autocompress.measure.machine import detect_target
+from autocompress.model import Texts
+from autocompress.objective import Budget, Objective
+from autocompress.plugins import Registry, load_registry, missing
+from autocompress.run.request import SearchRequest
+from autocompress.runtime import Runtime
+from autocompress.space import SearchSpace
+from autocompress.space_file import load_space
+from autocompress.target import Target
+
+
+@dataclass(frozen=True)
+class Names:
+    """What can be checked before anything is loaded."""
+
+    registry: Registry
+    runtime: Runtime
+    budgets: tuple[Budget, ...]
+    objectives: tuple[Objective, ...]
+    space: SearchSpace | None
+    texts: Texts | None
+    target: Target
+
+
+def check_names(request: SearchRequest, *, budgets: bool = True) -> Names:
+    """Resolve every name and value of a request that needs no model. Raises UsageError for the first bad one."""
+    registry = load_registry(request.plugins)
+    runtime = registry.runtime(request.runtime)
+    absent = missing(runtime.requires)
+    if absent:
+        raise UsageError(f"runtime {runtime.name!r} is not installed; run: {absent}")
+    if isinstance(request.evaluator, str):
+        registry.evaluator(request.evaluator)
+    tasks = sorted({task for evaluator in registry.evaluators.values() for task in evaluator.tasks})
+    if request.task is not None and request.task not in tasks:
+        raise UsageError(unknown("task", request.task, tasks))
+    if request.sampler not in registry.samplers:
+        raise UsageError(unknown("sampler", request.sampler, registry.samplers))
+    space = load_space(request.space, registry.search_spaces) if request.space is not None else None
+    for rule in space.rules if space else ():
+        registry.technique(rule.technique)
+    known = tuple(registry.objectives.values())
+    parsed = request.parsed_budgets(known) if budgets else ()
+    named = {budget.objective.name for budget in parsed}
+    objectives = (*request.objectives, *(objective for objective in known if objective.name in named))
+    texts = None
+    if isinstance(request.data, str | Path):
+        texts = read_texts(Path(request.data), column=request.column, seed=request.seed)
+    target = detect_target(request.device, request.runtime, request.batch, request.sequence, request.threads)
+    reason = runtime.unavailable(target)
+    if reason:
+        raise UsageError(f"runtime {runtime.name!r} cannot run on {target.device}: {reason}")
+    return Names(registry, runtime, parsed, objectives, space, texts, target)

@@ -1,0 +1,31 @@
+"""`Int8Embedding`: rows in int8, rescaled as they are looked up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Int8Embedding(nn.Module):
+    """Looks rows up in int8 and rescales them; the output is fp32.
+
+    State: ``weight`` int8 (rows, dim), ``scale`` fp32 (rows,).
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, rows: int, dim: int, *, padding_idx: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim, self.padding_idx = rows, dim, padding_idx
+        self.register_buffer("weight", torch.empty(rows, dim, dtype=torch.int8, device=device))
+        self.register_buffer("scale", torch.empty(rows, device=device))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: (...,) integers. Returns (..., dim)."""
+        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"
