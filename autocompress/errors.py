@@ -11,6 +11,7 @@ AutocompressError
 │   ├── RunError          a run folder that belongs to another search
 │   └── PluginError       a plugin that fails to import or breaks its contract
 ├── DiskFullError         no room to write (exit code 1); the same command goes on once there is
+├── NothingRunsError      no option or no trial of a search runs; the causes are in the message (exit code 3)
 └── TrialError            this point of the search fails; the search goes on
 """
 
@@ -63,6 +64,12 @@ class PluginError(UsageError):
 
 class DiskFullError(AutocompressError):
     """There is no room to write what was found; what was written before is whole."""
+
+
+class NothingRunsError(AutocompressError):
+    """Nothing that the search space offers runs on this model: no policy can keep the budget."""
+
+    exit_code = 3
 
 
 class TrialError(AutocompressError):

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from autocompress.compress.statistics import StatisticsStore, push
+from autocompress.compress.untouched import untouched
 from autocompress.errors import PolicyError, TrialError
 from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, leaves, weight_of
 from autocompress.matching import near_misses
+from autocompress.patience import allowed, ended_after
 from autocompress.plugins import Registry
 from autocompress.policy import Policy, Step
 from autocompress.structure.modules import install
@@ -40,7 +42,7 @@ def compress_layers(
     """
 
     def make(technique: Technique, group: Group, step: Step, calibration: Calibration) -> Replacement:
-        with torch.no_grad():
+        with torch.no_grad(), untouched(group.modules.values(), f"{step.label()} on {group.layer.fqn!r}"):
             return technique.compress(group, step.params, calibration)
 
     return _walk(model, policy, layers, registry, make, statistics)
@@ -161,7 +163,8 @@ def _inside(
 
 def _make(technique: Technique, group: Group, step: Step, calibration: Calibration, make: Make) -> Replacement:
     try:
-        return make(technique, group, step, calibration)
+        with ended_after(allowed(group.layer.n_params), f"{step.label()} on {group.layer.fqn!r}"):
+            return make(technique, group, step, calibration)
     except TrialError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's technique may raise anything: this point fails

@@ -38,7 +38,7 @@ class Workbench:
     ) -> None:
         self.dense = model
         self.model = share(model)
-        self._layers, self._registry, self._statistics, self._most = layers, registry, statistics, most
+        self._layers, self._registry, self.statistics, self._most = layers, registry, statistics, most
         self._part = parts(layers)
         self._members: dict[str, list[Layer]] = {}
         for layer in layers:
@@ -65,7 +65,7 @@ class Workbench:
         key = part + hashlib.sha256(json.dumps(policy.to_json(), sort_keys=True).encode()).hexdigest()
         if key not in self._cache:
             members = self._members.get(part, self._layers)
-            self._cache[key] = compress_layers(self.dense, policy, members, self._registry, self._statistics)
+            self._cache[key] = compress_layers(self.dense, policy, members, self._registry, self.statistics)
             while len(self._cache) > 1 and sum(_bytes(changes) for changes in self._cache.values()) > self._most:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key)

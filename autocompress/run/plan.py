@@ -16,6 +16,7 @@ from autocompress.policy import LayerPolicy, Policy
 from autocompress.run.contexts import Contexts
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
+from autocompress.run.proving import check_some_run, proven
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
@@ -63,6 +64,7 @@ def make_plan(
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
+    binding = proven(setup, binding, bench, store, contexts, progress)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
     table = CostTable(
         setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
@@ -82,6 +84,7 @@ def make_plan(
     units = build_table(
         binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)
     )
+    check_some_run(setup.space.name, units, {**binding.dropped, **sensitivity.refused})
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
     progress(Event("sensitivity", message=message, note=True))
