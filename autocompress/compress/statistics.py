@@ -25,6 +25,7 @@ StatisticsStore = Mapping[str, Statistics]
 BLOCK = 2**23
 """Numbers that are held in double at a time: memory does not grow with the rows of a batch."""
 
+
 class LazyStatistics(Mapping[str, Statistics]):
     """Statistics that are collected when the first technique asks for them: some policies need none."""
 
@@ -57,7 +58,7 @@ class _Moments:
 
     def add_rows(self, rows: Tensor) -> None:
         """rows: (rows, features), any floating dtype."""
-        for block in rows.split(max(1, BLOCK // rows.shape[1])):
+        for block in torch.split(rows, max(1, BLOCK // rows.shape[1])):
             values = block.double()
             mean = values.mean(0)
             values -= mean
