@@ -63,7 +63,7 @@ def shaped(kind: type[T], data: Any, where: str, error: type[UsageError], *, rem
     """
     from pydantic import ValidationError
 
-    adapter = _adapter(kind)
+    adapter = _adapter(kind)  # type: ignore[arg-type]  # a type is hashable
     try:
         # From text, because in JSON a list is what a tuple is written as.
         document = json.dumps(data)

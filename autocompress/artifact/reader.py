@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
 from autocompress.artifact.atomic import new_folder
-from autocompress.artifact.manifest import Manifest, inside, read_manifest, size, verify
+from autocompress.artifact.folder import inside
+from autocompress.artifact.manifest import Manifest, read_manifest, size, verify
 from autocompress.artifact.needs import check_needs
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer

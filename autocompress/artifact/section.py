@@ -12,7 +12,7 @@ from autocompress.layer import Layer
 from autocompress.policy import Policy
 from autocompress.schema import shaped, short
 
-METHOD = "autocompress"
+METHOD: Literal["autocompress"] = "autocompress"
 """``quant_method`` in the config: the name under which Transformers finds our loader."""
 DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
