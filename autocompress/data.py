@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from autocompress.data_file import read_texts
+from autocompress.data_file import Columns, read_texts
+from autocompress.data_labels import encode_labels
 from autocompress.data_splits import Splits, batches, encode_texts, split_texts
-from autocompress.data_tensors import splits_of_tensors
+from autocompress.data_tensors import read_tensors, splits_of_tensors
 from autocompress.data_topics import python_topics
 
-__all__ = ["Splits", "batches", "encode_texts", "python_topics", "read_texts", "split_texts", "splits_of_tensors"]
+__all__ = [
+    "Columns",
+    "Splits",
+    "batches",
+    "encode_labels",
+    "encode_texts",
+    "python_topics",
+    "read_tensors",
+    "read_texts",
+    "split_texts",
+    "splits_of_tensors",
+]

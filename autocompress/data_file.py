@@ -1,13 +1,15 @@
-"""Texts from the file that a user names: txt, csv, tsv, json or jsonl."""
+"""Texts and their labels from the file that a user names: txt, csv, tsv, json or jsonl."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autocompress.data_labels import missing, plain
 from autocompress.data_splits import split_texts
 from autocompress.errors import DataError
 from autocompress.matching import unknown
@@ -18,28 +20,65 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".jsonl")
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "paragraph", "passage", "body", "review", "comment")
-GROUP_COLUMNS = ("group", "topic", "category", "class", "label", "labels")
+LABEL_COLUMNS = ("labels", "label")
+NO_LABELS = "none"
 _LINE = re.compile(r"(line|row) (\d+)")
 
 
-def read_texts(path: Path, *, column: str | None = None, group: str | None = None, seed: int = 0) -> Texts:
-    """The texts of a file in three disjoint splits.
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are what; None: the usual names, and no group.
 
-    A .txt file has a paragraph a row if blank lines part it, else a line a row; the others have the column ``column``,
-    one of the usual names, or their only column of strings. ``group``, or a column of a usual name, gives each row's
-    topic. Raises DataError when the file cannot be read or has too few rows.
+    text    the rows.   labels: what is right for a row, or ``none`` for none.
+    group   the topic of a row: whole groups go to a split. Only taken where it is named.
+    """
+
+    text: str | None = None
+    labels: str | None = None
+    group: str | None = None
+
+    def refuse(self, path: Path) -> None:
+        """Raises DataError if a column is named, for a file that has none."""
+        named = next((name for name in (self.text, self.group, self.labels) if name not in (None, NO_LABELS)), None)
+        if named is not None:
+            raise DataError(
+                f"{path}: a {path.suffix} file has no column {named!r}: expected a csv, tsv, json or jsonl file."
+            )
+
+
+def read_texts(path: Path, columns: Columns = Columns(), *, seed: int = 0) -> Texts:
+    """The texts of a file in three disjoint splits, with the labels of the rows where there is a column of them.
+
+    A .txt file has a paragraph a row if blank lines part it, else a line a row; the others have the named columns, or
+    those of a usual name, or for texts their only column of strings. Rows without a label are left out, and that is
+    told. Raises DataError when the file cannot be read or has too few rows.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"cannot read {str(path)!r}: unknown suffix {path.suffix!r}; expected {', '.join(SUFFIXES)}.")
+        raise DataError(
+            f"cannot read {str(path)!r}: unknown suffix {path.suffix!r}; expected {', '.join(SUFFIXES)} for text, "
+            ".safetensors for tensors by input name."
+        )
     text = _read(path)
     if path.suffix.lower() == ".txt":
+        columns.refuse(path)
         return split_texts(_paragraphs(text), seed=seed, source=path.name)
-    frame = _frame(path, text)
-    chosen = _text_column(frame, path, column, group)
-    by = _group_column(frame, path, chosen, group)
+    frame, labels = _frame(path, text, columns)
+    chosen = _text_column(frame, path, columns, labels)
+    labels = None if labels == chosen else labels
+    if columns.group is not None:
+        _check_column(path, columns.group, frame)
     kept = frame[frame[chosen].notna()]
-    groups = None if by is None else [str(value) for value in kept[by]]
-    return split_texts([str(value) for value in kept[chosen]], groups, seed=seed, source=f"{path.name}[{chosen}]")
+    notes: list[str] = []
+    if labels is not None:
+        kept, notes = _labelled(kept, labels, path, named=columns.labels is not None)
+    return split_texts(
+        [str(value) for value in kept[chosen]],
+        None if columns.group is None else [str(value) for value in kept[columns.group]],
+        labels=None if labels is None else [plain(value) for value in kept[labels]],
+        seed=seed,
+        source=f"{path.name}[{chosen}]",
+        notes=tuple(notes),
+    )
 
 
 def _read(path: Path) -> str:
@@ -64,21 +103,62 @@ def _paragraphs(text: str) -> list[str]:
     return parts if len(parts) > 1 else text.splitlines()
 
 
-def _frame(path: Path, text: str) -> DataFrame:
+def _frame(path: Path, text: str, columns: Columns) -> tuple[DataFrame, str | None]:
+    """The table, and the name of its column of labels. In a csv file labels are read as they are written."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        return _read_csv(path, text, "," if suffix == ".csv" else "\t")
+        separator = "," if suffix == ".csv" else "\t"
+        labels = _label_column(_read_csv(path, text, separator, nrows=0), path, columns)
+        frame = _read_csv(path, text, separator, dtype={} if labels is None else {labels: str})
+        if frame.empty:
+            raise DataError(
+                f"{str(path)!r} has a header and no rows: expected rows of text; give a file with data in it."
+            )
+        return frame, labels
     records = _read_jsonl(path, text) if suffix == ".jsonl" else _read_json(path, text)
-    return _tabulate(path, records)
+    frame = _tabulate(path, records)
+    return frame, _label_column(frame, path, columns)
 
 
-def _read_csv(path: Path, text: str, separator: str) -> DataFrame:
+def _label_column(frame: DataFrame, path: Path, columns: Columns) -> str | None:
+    names = [str(name) for name in frame.columns]
+    if columns.labels is not None and (columns.labels != NO_LABELS or NO_LABELS in names):
+        _check_column(path, columns.labels, frame)
+        return columns.labels
+    taken = (columns.text, columns.group)
+    usual = {name.lower(): name for name in reversed(names) if name not in taken}
+    return None if columns.labels else next((usual[name] for name in LABEL_COLUMNS if name in usual), None)
+
+
+def _check_column(path: Path, name: str, frame: DataFrame) -> None:
+    names = [str(column) for column in frame.columns]
+    if name not in names:
+        raise DataError(f"{path}: {unknown('column', name, names)}")
+
+
+def _labelled(frame: DataFrame, labels: str, path: Path, *, named: bool) -> tuple[DataFrame, list[str]]:
+    """The rows that have a label, and what the user is told."""
+    has = [not missing(value) for value in frame[labels]]
+    if not any(has):
+        raise DataError(
+            f"{path}: column {labels!r} has no label in any row: expected a label a row; "
+            f"name another one with --labels, or --labels {NO_LABELS}."
+        )
+    notes = [] if named else [f"labels: column {labels!r} of {path.name}; --labels {NO_LABELS} leaves it out"]
+    if not all(has):
+        notes.append(f"{has.count(False)} of {len(has)} rows have no label in column {labels!r} and are left out")
+    return frame[has], notes
+
+
+def _read_csv(path: Path, text: str, separator: str, **options: Any) -> DataFrame:
     from io import StringIO
 
     import pandas
 
     try:  # only an empty cell is missing: "NA" and "null" are words
-        frame = pandas.read_csv(StringIO(text), sep=separator, keep_default_na=False, na_values=[""])
+        frame: DataFrame = pandas.read_csv(
+            StringIO(text), sep=separator, keep_default_na=False, na_values=[""], **options
+        )
     except pandas.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
         found = _LINE.search(reason)
@@ -86,8 +166,6 @@ def _read_csv(path: Path, text: str, separator: str) -> DataFrame:
         raise DataError(
             f"{path}{where}: malformed table ({reason}): expected closed quotes and as many cells in every row."
         ) from error
-    if frame.empty:
-        raise DataError(f"{str(path)!r} has a header and no rows: expected rows of text; give a file with data in it.")
     return frame
 
 
@@ -130,22 +208,21 @@ def _tabulate(path: Path, records: Sequence[Any]) -> DataFrame:
     return pandas.DataFrame({"text": list(records)} if wanted is str else list(records))
 
 
-def _text_column(frame: DataFrame, path: Path, column: str | None, group: str | None) -> str:
-    columns = [str(name) for name in frame.columns]
-    if column is not None:
-        if column not in columns:
-            raise DataError(f"{path}: {unknown('column', column, columns)}")
-        return column
-    strings = [str(name) for name in frame.columns if _holds_strings(frame, name)]
+def _text_column(frame: DataFrame, path: Path, columns: Columns, labels: str | None) -> str:
+    if columns.text is not None:
+        _check_column(path, columns.text, frame)
+        return columns.text
+    others = (columns.group, labels)
+    strings = [str(name) for name in frame.columns if name not in others and _holds_strings(frame, name)]
     usual = {name.lower(): name for name in reversed(strings)}
     for name in TEXT_COLUMNS:
         if name in usual:
             return usual[name]
-    left = [name for name in strings if name != group and name.lower() not in GROUP_COLUMNS]
-    if len(left) == 1:
-        return left[0]
+    if len(strings) == 1:
+        return strings[0]
+    names = ", ".join(str(name) for name in frame.columns)
     raise DataError(
-        f"{path}: {'no' if not left else 'more than one possible'} text column among {', '.join(columns)}: "
+        f"{path}: {'no' if not strings else 'more than one possible'} text column among {names}: "
         "expected one that is named text, or a single one of strings; name yours with --column."
     )
 
@@ -153,13 +230,3 @@ def _text_column(frame: DataFrame, path: Path, column: str | None, group: str | 
 def _holds_strings(frame: DataFrame, name: Any) -> bool:
     values = frame[name].dropna()
     return len(values) > 0 and all(isinstance(value, str) for value in values)
-
-
-def _group_column(frame: DataFrame, path: Path, text: str, group: str | None) -> str | None:
-    columns = [str(name) for name in frame.columns]
-    if group is not None:
-        if group not in columns:
-            raise DataError(f"{path}: {unknown('column', group, columns)}")
-        return group
-    usual = {name.lower(): name for name in reversed(columns) if name != text}
-    return next((usual[name] for name in GROUP_COLUMNS if name in usual), None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from autocompress.errors import ArtifactError
+from autocompress.schema import shaped
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class Measurement:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Measurement:
-        samples = tuple(tuple(session) for session in data["samples"])
-        return cls(samples, data["median"], data["low"], data["high"])
+    def from_json(cls, data: Mapping[str, Any], *, where: str = "measurement") -> Measurement:
+        """What ``to_json`` wrote. Raises ArtifactError naming what is off."""
+        plain = {name: found for name, found in data.items() if name != "sessions"}
+        return shaped(cls, plain, where, ArtifactError, remedy="export the artifact again.")
 
     @classmethod
     def exact(cls, value: float) -> Measurement:

@@ -96,7 +96,7 @@ class Sensitivity:
                 with suffix.from_layer(model, order, at[id(batch)]), torch.inference_mode():
                     return call(model, batch)
 
-            return max(0.0, self._dense - self._evaluator.score(run, self._batches, self._reference).value)
+            return max(0.0, self._dense - self._evaluator.score(run, self._batches, self._reference).guide)
 
         loss = self._offered(f"probe/{self._context}/{policy.digest()}", policy, measure)
         return Probed(float("inf") if loss is None else loss, cheap)
@@ -134,7 +134,7 @@ class Sensitivity:
         self._suffix = Suffix(model, self._layers, self._batches, most=CAP)
         run = runner(model)
         self._reference = self._evaluator.reference(run, self._batches)
-        self._dense = self._evaluator.score(run, self._batches, self._reference).value
+        self._dense = self._evaluator.score(run, self._batches, self._reference).guide
 
 
 def runner(model: nn.Module) -> Callable[[Batch], Any]:

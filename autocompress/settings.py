@@ -28,6 +28,8 @@ class Settings:
     budget: tuple[str, ...] | None = None
     data: str | None = None
     column: str | None = None
+    labels: str | None = None
+    group: str | None = None
     space: str | None = None
     task: str | None = None
     evaluator: str | None = None

@@ -33,20 +33,22 @@ class Stage(IntEnum):
 class Statistics:
     """What calibration saw at the input of one linear, over ``count`` rows (tokens).
 
-    second: (in_features, in_features), the mean of x xᵀ.   mean: (in_features,), the mean of x.
+    covariance: (in_features, in_features), the mean of (x - mean) (x - mean)ᵀ.   mean: (in_features,), the mean of x.
+    Both are double and accumulated about the mean: no eigenvalue of the covariance is below rounding of double.
     """
 
-    second: Tensor
+    covariance: Tensor
     mean: Tensor
     count: int
 
-    def covariance(self) -> Tensor:
-        """(in_features, in_features): the second moment about the mean."""
-        return self.second - self.mean[:, None] * self.mean[None, :]
+    @property
+    def second(self) -> Tensor:
+        """(in_features, in_features): the mean of x xᵀ."""
+        return self.covariance + self.mean[:, None] * self.mean[None, :]
 
     def keep(self, features: Tensor) -> Statistics:
         """The statistics of the kept input features (indices)."""
-        return Statistics(self.second[features][:, features], self.mean[features], self.count)
+        return Statistics(self.covariance[features][:, features], self.mean[features], self.count)
 
 
 Calibration = Mapping[str, Statistics]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.data import (
+    Columns,
     batches,
     encode_texts,
     python_topics,
@@ -145,13 +146,16 @@ def test_words_that_pandas_takes_for_missing_are_words(tmp_path: Path) -> None:
     assert set().union(*parts(texts)) == {*ROWS[:40], "null", "NA"}
 
 
-def test_a_column_can_be_named_and_a_topic_column_is_found(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.csv", csv("text,other,topic", '{n},"{text}",t{n}'))
-    texts = read_texts(path, column="other")
-    assert "by group" in texts.source
-    assert disjoint([set(texts.groups[name]) for name in NAMES])
-    grouped = read_texts(path, column="other", group="text")
-    assert set(grouped.groups["test"]) <= {str(n) for n in range(100)}
+def test_a_column_can_be_named_and_a_group_only_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", csv("text,other,topic,group", '{n},"{text}",t{n},g'))
+    texts = read_texts(path, Columns("other"))
+    assert "by row" in texts.source
+    assert texts.groups == {}
+    grouped = read_texts(path, Columns("other", group="topic"))
+    assert "by group" in grouped.source
+    assert disjoint([set(grouped.groups[name]) for name in NAMES])
+    numbered = read_texts(path, Columns("other", group="text"))
+    assert set(numbered.groups["test"]) <= {str(n) for n in range(100)}
 
 
 @pytest.mark.parametrize(
@@ -190,11 +194,11 @@ def test_files_that_cannot_be_read_at_all(tmp_path: Path) -> None:
         read_texts(tmp_path / "folder.csv")
 
 
-@pytest.mark.parametrize("option", ["column", "group"])
+@pytest.mark.parametrize("option", ["text", "labels", "group"])
 def test_a_column_that_is_not_there_names_near_misses(tmp_path: Path, option: str) -> None:
     path = write(tmp_path, "a.csv", csv("text,n", '"{text}",{n}'))
     with pytest.raises(DataError, match=r"unknown column 'texts'\. Did you mean 'text'\? Known: n, text"):
-        read_texts(path, **{option: "texts"})
+        read_texts(path, Columns(**{option: "texts"}))
 
 
 class Takes(nn.Module):
@@ -234,7 +238,20 @@ def test_a_triple_is_kept_as_it_is_and_checked_for_leaks() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"a": torch.rand(50, 2), "b": torch.rand(40, 2)}, r"different numbers of rows \{'a': 50, 'b': 40\}"),
+        (
+            {"pixels": torch.rand(50, 2), "scale": torch.rand(9, 1)},
+            r"different numbers of rows \{'pixels': 50, 'scale'",
+        ),
+        ({"pixels": torch.rand(50, 2), "labels": torch.rand(49)}, r"different numbers of rows"),
+        (
+            {"pixls": torch.rand(50, 2)},
+            r"Takes takes no input 'pixls'\. Did you mean 'pixels'\? Expected: pixels, scale",
+        ),
+        ({"scale": torch.rand(50, 2)}, r"Takes needs 'pixels', the tensors are scale: expected every argument without"),
+        (
+            {"pixels": torch.rand(50, 2), "label": torch.ones(50), "labels": torch.ones(50)},
+            r"both 'label' and 'labels'",
+        ),
         ({"labels": torch.arange(50)}, r"no model input among \['labels'\]"),
         ({"a": [1, 2, 3]}, r"'a' is no tensor of rows"),
         ({"a": torch.tensor(1.0)}, r"'a' is no tensor of rows"),

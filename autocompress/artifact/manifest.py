@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from autocompress.artifact.folder import check_folder, inside
 from autocompress.disk import raise_when_full
 from autocompress.errors import ArtifactError
+from autocompress.measurement import Measurement
+from autocompress.read_file import read_text
+from autocompress.schema import parse_json, shaped, short
 from autocompress.target import Target
 
 FORMAT_VERSION = 1
 MANIFEST = "autocompress.json"
 WEIGHTS, BUFFERS, EXAMPLE = "model.safetensors", "buffers.safetensors", "example.safetensors"
-POLICY, LAYERS = "policy.json", "layers.json"
+POLICY, LAYERS, CONFIG = "policy.json", "layers.json", "config.json"
+DEVICES = ("cpu", "cuda")
+MOST = 1 << 20
+"""The largest batch, sequence and number of threads."""
+KINDS = ("transformers", "module")
+REMEDY = "export the artifact again."
 _BLOCK = 1 << 20
 
 
@@ -77,13 +87,51 @@ class Manifest:
         return {"format_version": FORMAT_VERSION, **asdict(self)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        known = {one.name for one in fields(cls)}
-        plain = {name: found for name, found in data.items() if name in known}
-        plain["target"] = Target.from_json(data["target"])
-        plain["weights"] = tuple(data["weights"])
-        plain["record"] = Record(**{**data["record"], "budgets": tuple(data["record"]["budgets"])})
-        return cls(**plain)
+    def from_json(cls, data: Mapping[str, Any], where: str = MANIFEST) -> Manifest:
+        """What ``to_json`` wrote. Raises ArtifactError naming the first field that is off."""
+        plain = {name: found for name, found in data.items() if name != "format_version"}
+        found = shaped(cls, plain, where, ArtifactError, remedy=REMEDY)
+        wrong = _wrong(found)
+        if wrong:
+            raise ArtifactError(f"{where}: {wrong}; {REMEDY}")
+        for name, figure in found.record.measurements.items():
+            Measurement.from_json(figure, where=f"{where}: record.measurements.{name}")
+        return found
+
+
+def _wrong(manifest: Manifest) -> str:
+    """What no writer of ours has written, in words; "" when there is none."""
+    files = manifest.files
+    if manifest.kind not in KINDS:
+        return f"kind is {short(manifest.kind)}, expected one of {', '.join(KINDS)}"
+    if not files:
+        return "it lists no files"
+    if len({name.casefold() for name in files}) < len(files):
+        return "two of its files differ only in case"
+    needed = (WEIGHTS, POLICY, LAYERS, *([CONFIG] if manifest.kind == "transformers" else []))
+    for name in needed:
+        if name not in files:
+            return f"it does not list {name}"
+    for name, digest in files.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            return f"the hash of {short(name)} is {short(digest)}, expected 64 hexadecimal digits"
+    if WEIGHTS not in manifest.weights or not set(manifest.weights) <= set(files):
+        return f"weights are {short(manifest.weights)}, expected {WEIGHTS} and others of its files"
+    if not manifest.architecture.isidentifier():
+        return f"architecture is {short(manifest.architecture)}, expected the name of a class"
+    return _wrong_target(manifest.target)
+
+
+def _wrong_target(target: Target) -> str:
+    if target.device not in DEVICES:
+        return f"target.device is {short(target.device)}, expected one of {', '.join(DEVICES)}"
+    for name, least in (("batch", 1), ("sequence", 0), ("threads", 1)):
+        if not least <= getattr(target, name) <= MOST:
+            return f"target.{name} is {getattr(target, name)}, expected {least} to {MOST}"
+    flags = target.fingerprint.get("flags", [])
+    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+        return f"target.fingerprint.flags are {short(flags)}, expected names of instruction sets"
+    return ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -104,21 +152,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of an artifact. Raises ArtifactError: not an artifact, newer format, or changed."""
     path = Path(folder) / MANIFEST
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.is_file():
         what = "there is no such folder" if not Path(folder).is_dir() else f"it has no {MANIFEST}"
         raise ArtifactError(
             f"{str(folder)!r} is not an autocompress artifact: {what}; expected what a search wrote to best/."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"cannot read {str(path)!r}: {error}; export the artifact again.") from error
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged ({error}); export the artifact again.") from error
+        )
+    text = read_text(path, ArtifactError, expected="the manifest of an artifact")
+    data = parse_json(text, str(path), ArtifactError, remedy=f"it is damaged: {REMEDY}")
     version = data.get("format_version") if isinstance(data, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise ArtifactError(f"{path} has no format_version: expected the manifest of an autocompress artifact.")
     if version > FORMAT_VERSION:
         raise ArtifactError(
@@ -128,7 +170,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     digest = data.pop("digest", None)
     if digest != _digest(data) or text != _render(data):
         raise ArtifactError(f"{path} was changed after it was written; export the artifact again.")
-    return Manifest.from_json(data)
+    return Manifest.from_json(data, str(path))
 
 
 def annotate(folder: str | Path, **changes: Any) -> Manifest:
@@ -140,28 +182,23 @@ def annotate(folder: str | Path, **changes: Any) -> Manifest:
 
 
 def verify(folder: str | Path, manifest: Manifest) -> None:
-    """Check the hash of every file. Raises ArtifactError naming the first that is missing or changed."""
+    """Check that the folder holds what the manifest lists, unchanged, and nothing else.
+
+    Raises ArtifactError naming the first file that is missing, changed, not listed, or no plain file.
+    """
+    check_folder(Path(folder), manifest.files, MANIFEST)
     for name, expected in manifest.files.items():
         path = inside(Path(folder), name)
         try:
             found = sha256(path)
         except OSError as error:
             raise ArtifactError(
-                f"{str(folder)!r}: file {name!r} cannot be read ({error.strerror or error}); export the artifact again."
+                f"{str(folder)!r}: file {name!r} cannot be read ({error.strerror or error}); {REMEDY}"
             ) from error
         if found != expected:
             raise ArtifactError(
-                f"{str(folder)!r}: file {name!r} was changed (sha256 {found[:12]}, expected {expected[:12]}); "
-                "export the artifact again."
+                f"{str(folder)!r}: file {name!r} was changed (sha256 {found[:12]}, expected {expected[:12]}); {REMEDY}"
             )
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The path of a file that a manifest names. Raises ArtifactError when it would lie outside the folder."""
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or "\0" in name:
-        raise ArtifactError(f"{str(folder)!r}: its manifest names the file {name!r}, which is outside the folder.")
-    return folder / pure
 
 
 def hash_files(folder: Path) -> dict[str, str]:

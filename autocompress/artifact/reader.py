@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
 from autocompress.artifact.atomic import new_folder
-from autocompress.artifact.manifest import Manifest, inside, read_manifest, size, verify
+from autocompress.artifact.folder import inside
+from autocompress.artifact.manifest import Manifest, read_manifest, size, verify
 from autocompress.artifact.needs import check_needs
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
 from autocompress.policy import Policy
+from autocompress.schema import read_json, shaped
 from autocompress.target import Target
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ def load(
 
 def read_layers(folder: Path) -> tuple[Layer, ...]:
     """The layers that the policy names, as they were in the dense model."""
-    data = json.loads((folder / names.LAYERS).read_text(encoding="utf-8"))
-    return tuple(Layer.from_json(layer) for layer in data)
+    path = folder / names.LAYERS
+    data = read_json(path, ArtifactError, expected="the layers of an artifact", remedy=names.REMEDY)
+    return shaped(tuple[Layer, ...], data, str(path), ArtifactError, remedy=names.REMEDY)
 
 
 def _dense(base: Any, manifest: Manifest, folder: Path) -> nn.Module:

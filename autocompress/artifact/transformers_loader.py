@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from torch import nn
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from autocompress.artifact.manifest import BUFFERS, FORMAT_VERSION
+from autocompress.artifact.limits import bounded_build, check_amount, check_shapes, most_modules, read_header
+from autocompress.artifact.manifest import BUFFERS, CONFIG, REMEDY, WEIGHTS
 from autocompress.artifact.names import renaming, transplant_
 from autocompress.artifact.needs import check_techniques
+from autocompress.artifact.section import METHOD, read_section
+from autocompress.artifact.source import check_source, checked_section, folder_of, model_class_of, read_headers
 from autocompress.artifact.tensors import alias_, complain, read_tensors
-from autocompress.artifact.writer import METHOD
 from autocompress.compress import build_layers, build_policy_
 from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
@@ -27,34 +30,16 @@ from autocompress.policy import Policy
 
 logger = logging.getLogger(__name__)
 _registry: ContextVar[Registry | None] = ContextVar("autocompress_registry", default=None)
+_checked: ContextVar[Path | None] = ContextVar("autocompress_checked", default=None)
 _IGNORED = ("_keys_to_ignore_on_load_missing", "_keys_to_ignore_on_load_unexpected")
 
 
 class AutocompressConfig(QuantizationConfigMixin):  # type: ignore[misc]  # Transformers is untyped
-    """The ``quantization_config`` of an artifact, as `writer.quantization_config` wrote it."""
+    """The ``quantization_config`` of an artifact: a `Section`, as Transformers wants it."""
 
-    def __init__(
-        self,
-        policy: Mapping[str, Any] | None = None,
-        layers: Sequence[Mapping[str, Any]] = (),
-        format_version: int = FORMAT_VERSION,
-        **others: Any,
-    ) -> None:
-        if format_version > FORMAT_VERSION:
-            raise ArtifactError(
-                f"this artifact has format_version {format_version}, this autocompress reads up to {FORMAT_VERSION}: "
-                "pip install --upgrade autocompress."
-            )
-        self.quant_method = METHOD
-        self.format_version = format_version
-        self.policy = dict(policy or Policy().to_json())
-        self.layers = list(layers)
-        self.techniques: dict[str, str] = others.get("techniques", {})
-        self.tied: dict[str, str] = others.get("tied", {})
-        self.absent: list[str] = others.get("absent", [])
-        self.architecture: str = others.get("architecture", "")
-        self.dtype: str = others.get("dtype", "float32")
-        self.attention: str | None = others.get("attention")
+    def __init__(self, **data: Any) -> None:
+        section = read_section(data, "quantization_config")
+        self.__dict__ |= {**asdict(section), "layers": [layer.to_json() for layer in section.layers]}
 
 
 class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers is untyped
@@ -67,6 +52,13 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
         self.registry = _registry.get() or load_registry()
         check_techniques(self.quantization_config.techniques, self.registry, where="this artifact")
 
+    def update_attn_implementation(self, config: Any) -> Any:
+        # The first place that sees the config, before anything is built and before a weights file is looked at.
+        self.checked = _checked.get() or check_source(Path(config.name_or_path or ""))
+        if config._attn_implementation is None and self.quantization_config.attention:
+            config._attn_implementation = self.quantization_config.attention
+        return config
+
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
         saved = getattr(torch, self.quantization_config.dtype)
         if dtype not in (saved, torch.get_default_dtype()):
@@ -77,11 +69,6 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
     def get_new_dtype(self, *_args: Any, **_kwargs: Any) -> None:
         """None: nothing is cast, whatever precisions lie side by side."""
 
-    def update_attn_implementation(self, config: Any) -> Any:
-        if config._attn_implementation is None and self.quantization_config.attention:
-            config._attn_implementation = self.quantization_config.attention
-        return config
-
     def update_weight_conversions(self, _conversions: Any, _model: Any) -> list[Any]:
         """None: our names are those of the model itself, not those of an older checkpoint."""
         return []
@@ -90,7 +77,9 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
         self, model: Any, checkpoint_files: Sequence[str] | None = None, **_kwargs: Any
     ) -> Any:
         config = self.quantization_config
-        self.folder = Path(checkpoint_files[0]).parent if checkpoint_files else None
+        self.folder = folder_of(checkpoint_files or ())
+        if self.folder is not None and self.checked != self.folder.resolve():
+            check_source(self.folder)
         layers = [Layer.from_json(layer) for layer in config.layers]
         policy, rename = Policy.from_json(config.policy), renaming(model, layers)
         if type(model).__name__ == config.architecture:
@@ -98,7 +87,7 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
             build_policy_(model, policy, layers, self.registry)
         else:
             # A sibling may hold only a part of a group, so the group is built where it is whole.
-            changes = build_layers(_class(config.architecture)(model.config), policy, layers, self.registry)
+            changes = build_layers(model_class_of(config.architecture)(model.config), policy, layers, self.registry)
             transplant_(model, changes, rename)
         names = set(model.state_dict())
         pairs = [(rename(alias) or "", rename(owner) or "") for alias, owner in config.tied.items()]
@@ -111,7 +100,21 @@ class AutocompressQuantizer(HfQuantizer):  # type: ignore[misc]  # Transformers 
             # The artifact holds the whole state of this class, so nothing may be missing or left over in silence.
             for name in _IGNORED:
                 setattr(model, name, set())
+        if self.folder is not None:
+            self._compare(model, self.folder)
         return model
+
+    def _compare(self, model: Any, folder: Path) -> None:
+        """Names, shapes and amounts, before Transformers makes room for what is missing."""
+        header, where = read_headers(folder), str(folder)
+        if type(model).__name__ != self.quantization_config.architecture:
+            check_amount(model, header, where)
+            return
+        names = set(model.state_dict())
+        complain((), {name for pair in self.quantization_config.tied.items() for name in pair} - names)
+        expected = names - set(self.tied)
+        complain(expected - set(header), set(header) - expected)
+        check_shapes(model, header, self.tied, where)
 
     def _process_model_after_weight_loading(self, model: Any, **_kwargs: Any) -> Any:
         del model.mark_tied_weights_as_initialized
@@ -144,31 +147,41 @@ def _register() -> None:
 
 
 def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.Module:
-    """The model of an artifact, by Transformers' own loader. Raises ArtifactError when any tensor does not fit."""
-    model_class = _class(architecture)
-    token = _registry.set(registry)
+    """The model of an artifact whose files were verified, by Transformers' own loader; no code and no pickle.
+
+    Raises ArtifactError when any tensor does not fit.
+    """
+    model_class, header = model_class_of(architecture), read_header(folder / WEIGHTS)
+    section = checked_section(folder, header, model_class)
+    if section.architecture != architecture:
+        raise ArtifactError(
+            f"{str(folder)!r}: its manifest says {architecture}, its {CONFIG} {section.architecture!r}; {REMEDY}"
+        )
+    most = most_modules(header, len(section.layers))
+    checked, token = _checked.set(folder.resolve()), _registry.set(registry)
     try:
-        with _quiet():
-            model, report = model_class.from_pretrained(folder, output_loading_info=True, local_files_only=True)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise ArtifactError(f"{str(folder)!r} cannot be loaded: {' '.join(str(error).split())}") from error
+        with _quiet(), bounded_build(str(folder), most):
+            model, report = model_class.from_pretrained(
+                folder,
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                weights_only=True,
+            )
+    except ArtifactError:
+        raise
+    except Exception as error:  # what a stranger's config makes of Transformers' classes may raise anything
+        logger.debug("while loading %s", folder, exc_info=error)
+        raise ArtifactError(
+            f"{str(folder)!r} cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); {REMEDY}"
+        ) from error
     finally:
         _registry.reset(token)
+        _checked.reset(checked)
     complain(report["missing_keys"], report["unexpected_keys"])
     assert isinstance(model, nn.Module)
     return model
-
-
-def _class(architecture: str) -> Any:
-    import transformers
-
-    found = getattr(transformers, architecture, None)
-    if found is None:
-        raise ArtifactError(
-            f"the artifact holds a {architecture}, which transformers {transformers.__version__} does not have: "
-            "install the version in its autocompress.json."
-        )
-    return found
 
 
 def _remove_(model: nn.Module, absent: Sequence[str]) -> None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
 from autocompress.artifact.atomic import new_folder
+from autocompress.artifact.limits import ATTENTION, CODE
 from autocompress.artifact.manifest import Manifest, Record, hash_files, write_manifest
+from autocompress.artifact.section import METHOD
 from autocompress.layer import Layer
 from autocompress.measure.machine import versions
 from autocompress.plugins import Registry
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from autocompress.runtime import Program
-
-METHOD = "autocompress"
-"""``quant_method`` in the config: the name under which Transformers finds our loader."""
 
 
 def save(
@@ -125,7 +124,7 @@ def quantization_config(
         "architecture": type(model).__name__,
         "dtype": str(model.dtype).removeprefix("torch."),
         # Others need libraries that the loading machine may lack.
-        "attention": attention if attention in ("eager", "sdpa") else None,
+        "attention": attention if attention in ATTENTION else None,
     }
 
 
@@ -168,6 +167,9 @@ def _write_config(model: Any, section: dict[str, Any], folder: Path) -> None:
     config.architectures = [type(model).__name__]
     config.dtype = section["dtype"]
     config.quantization_config = section
+    for name in CODE:  # the class is one of Transformers' own: where else its code was once read from is of no use
+        if hasattr(config, name):
+            delattr(config, name)
     config.save_pretrained(folder)
     if model.can_generate() and getattr(model, "generation_config", None) is not None:
         model.generation_config.save_pretrained(folder)

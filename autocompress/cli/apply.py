@@ -23,7 +23,9 @@ def apply(
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="A policy file.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder or id, or demo.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the new artifact.")],
-    data: Annotated[str | None, typer.Option(help="A text, csv or json file to calibrate on.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A text, csv or json file, or .safetensors, to calibrate on.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="The text column of a csv or json file.")] = None,
     task: Annotated[str | None, typer.Option(help="What the model is for; guessed from its config.")] = None,
     runtime: Annotated[str, typer.Option(help="What runs it.")] = "torch",

@@ -47,7 +47,7 @@ def bench(
 
         manifest = read_manifest(folder)
         verify(folder, manifest)  # a damaged file is told here, not by the first process that cannot load it
-        recorded = {name: Measurement.from_json(dict(found)) for name, found in manifest.record.measurements.items()}
+        recorded = {name: Measurement.from_json(found) for name, found in manifest.record.measurements.items()}
         report = measure(
             folder,
             sessions=sessions,

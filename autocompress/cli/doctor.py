@@ -30,6 +30,10 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A Hugging Face folder or id, or demo.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A text, csv or json file, or .safetensors, that the model runs on.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The text column of a csv or json file.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     batch: Annotated[int, typer.Option(help="Rows in a timed call.")] = 1,
     sequence: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
@@ -47,7 +51,7 @@ def doctor(
             from autocompress.run.doctor import faster_here
 
             request = SearchRequest(
-                model=model, device=device, batch=batch, sequence=sequence, threads=threads,
+                model=model, data=data, column=column, device=device, batch=batch, sequence=sequence, threads=threads,
                 trust_remote_code=trust_remote_code, allow_pickle=allow_pickle,
             )  # fmt: skip
             with display() as shown:

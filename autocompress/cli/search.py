@@ -32,6 +32,8 @@ EXAMPLES = """Examples:
 
   autocompress search ./my-model -b 2x --data reviews.csv --column text --space encoder-cpu
 
+  autocompress search ./my-vit -b 70% -b quality=99% --data images.safetensors
+
 Budgets: 20ms  0.02s  500MB  1.5GiB  70%  2x; named: latency=  latency.p95=  memory=  size=  quality=.
 The same command goes on where an interrupted one stopped.
 
@@ -51,9 +53,13 @@ def search(
         list[str] | None, typer.Option("--budget", "-b", help="A limit to keep, such as 20ms; may be given again.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="A text, csv or json file for calibration, validation and test.")
+        str | None, typer.Option(help="A text, csv or json file, or tensors by input name as .safetensors.")
     ] = None,
     column: Annotated[str | None, typer.Option(help="The text column of a csv or json file.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Its column of labels; default: label or labels; none leaves them out.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Its column of topics, each of which stays in one split.")] = None,
     space: Annotated[str | None, typer.Option(help="A search space by name, or a .toml file.")] = None,
     task: Annotated[str | None, typer.Option(help="What the model is for; guessed from its config.")] = None,
     evaluator: Annotated[str | None, typer.Option(help="How quality is measured; chosen by task.")] = None,
@@ -78,6 +84,7 @@ def search(
     """Find the best compressed model that keeps the budget, and prove it on this device."""
     given = {
         "model": model, "budgets": tuple(budget or ()), "data": data, "column": column, "space": space, "task": task,
+        "labels": labels, "group": group,
         "evaluator": evaluator, "runtime": runtime, "device": device, "batch": batch, "sequence": sequence,
         "threads": threads, "sampler": sampler, "seed": seed, "trials": trials, "time": time, "sessions": sessions,
         "out": out, "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,

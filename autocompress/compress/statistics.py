@@ -1,4 +1,10 @@
-"""Second moments of every linear's input: collected in one pass over the calibration data, shared by all techniques."""
+"""Mean and covariance of every linear's input: collected in one pass over the calibration data, shared by techniques.
+
+Everything is summed in double about the mean, and batches are merged pairwise: subtracting two large sums from each
+other would leave covariances with negative eigenvalues where the mean is large or the features are nearly dependent.
+Source of the merge: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+variances" (1979).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,9 @@ from autocompress.technique import Statistics
 
 StatisticsStore = Mapping[str, Statistics]
 """Linear name to the statistics of its input."""
+
+BLOCK = 2**23
+"""Numbers that are held in double at a time: memory does not grow with the rows of a batch."""
 
 
 class LazyStatistics(Mapping[str, Statistics]):
@@ -39,41 +48,60 @@ class LazyStatistics(Mapping[str, Statistics]):
         return len(self._all())
 
 
-class _Sum:
-    """Running sums of x and x xᵀ over rows."""
+class _Moments:
+    """Count, mean and centred sum of products of rows, in double. The state is of one size whatever the rows."""
 
-    def __init__(self) -> None:
-        self.second: Tensor | None = None
-        self.mean: Tensor | None = None
+    def __init__(self, features: int, device: torch.device) -> None:
         self.count = 0
+        self.mean = torch.zeros(features, dtype=torch.float64, device=device)
+        self.products = torch.zeros(features, features, dtype=torch.float64, device=device)
 
-    def add(self, second: Tensor, mean: Tensor, count: int) -> None:
-        self.second = second if self.second is None else self.second + second
-        self.mean = mean if self.mean is None else self.mean + mean
-        self.count += count
+    def add_rows(self, rows: Tensor) -> None:
+        """rows: (rows, features), any floating dtype."""
+        for block in torch.split(rows, max(1, BLOCK // rows.shape[1])):
+            values = block.double()
+            mean = values.mean(0)
+            values -= mean
+            self._shift_(mean, len(block))
+            self.products.addmm_(values.T, values)
+
+    def add(self, other: _Moments) -> None:
+        self._shift_(other.mean, other.count)
+        self.products += other.products
+
+    def _shift_(self, mean: Tensor, count: int) -> None:
+        """Take in ``count`` rows with this mean; their products about it are for the caller to add."""
+        if count == 0:
+            return
+        total, away = self.count + count, mean - self.mean
+        self.products.addr_(away, away, alpha=self.count * count / total)
+        self.mean += away * (count / total)
+        self.count = total
 
     def statistics(self) -> Statistics:
-        assert self.second is not None
-        assert self.mean is not None
-        return Statistics(self.second / self.count, self.mean / self.count, self.count)
+        self.products /= self.count
+        return Statistics(self.products, self.mean, self.count)
 
 
 def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence[Batch]) -> dict[str, Statistics]:
     """Statistics of the inputs of the linears ``names``; padding (``attention_mask`` 0) is not counted.
 
-    Linears that read the same tensor (q, k and v; gate and up) share one computation and one result.
+    Linears that read the same tensor (q, k and v; gate and up) share one computation. Those that never ran are absent.
     """
-    sums: dict[str, _Sum] = {}
-    seen: dict[tuple[int, int], tuple[Tensor, tuple[Tensor, Tensor, int]]] = {}
+    sums: dict[str, _Moments] = {}
+    seen: dict[tuple[Any, ...], tuple[Tensor, _Moments]] = {}
     mask: Tensor | None = None
 
     def hook(name: str) -> Any:
         def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
             x: Tensor = args[0]
-            key = (x.data_ptr(), x._version)
-            if key not in seen or seen[key][0].shape != x.shape:
+            key = (x.data_ptr(), x._version, x.shape, x.stride())
+            if key not in seen:
                 seen[key] = (x, _moments(x, mask))  # x is kept so that its address is not used again
-            sums.setdefault(name, _Sum()).add(*seen[key][1])
+            found = seen[key][1]
+            if name not in sums:
+                sums[name] = _Moments(len(found.mean), x.device)
+            sums[name].add(found)
 
         return pre_hook
 
@@ -91,23 +119,21 @@ def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence
     finally:
         for handle in handles:
             handle.remove()
-    return {name: total.statistics() for name, total in sums.items()}
+    return {name: total.statistics() for name, total in sums.items() if total.count}
 
 
-def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, int]:
+def _moments(x: Tensor, mask: Tensor | None) -> _Moments:
     rows = x.reshape(-1, x.shape[-1])
     if mask is not None and mask.ndim == 2 and x.shape[:-1] == mask.shape:
         rows = rows[mask.reshape(-1).bool()]
-    rows = rows.float()
-    return rows.T @ rows, rows.sum(0), len(rows)
+    found = _Moments(rows.shape[1], rows.device)
+    found.add_rows(rows)
+    return found
 
 
 def push(statistics: Statistics, linear: nn.Module) -> Statistics:
     """The statistics of a linear's output, from those of its input."""
-    weight, bias = weight_of(linear).float(), bias_of(linear)
-    mean = weight @ statistics.mean
-    second = weight @ statistics.second @ weight.T
-    if bias is not None:
-        second = second + mean[:, None] * bias[None] + bias[:, None] * mean[None] + bias[:, None] * bias[None]
-        mean = mean + bias
-    return Statistics(second, mean, statistics.count)
+    weight, bias = weight_of(linear).double(), bias_of(linear)
+    mean = weight @ statistics.mean.double()
+    covariance = weight @ statistics.covariance.double() @ weight.T
+    return Statistics(covariance, mean if bias is None else mean + bias.double(), statistics.count)

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from autocompress.errors import UsageError
+from autocompress.measure.isa import ISA, usable_flags
 from autocompress.target import Target
 
 FLAGS = (
@@ -55,6 +56,7 @@ def fingerprint(device: str = "cpu") -> dict[str, Any]:
         "memory": int(psutil.virtual_memory().total),
         "flags": cpu_flags(),
         "openmp": {name: os.environ.get(name, "") for name in OPENMP},
+        "isa": {name: os.environ[name] for name in ISA if os.environ.get(name)},
         "versions": versions(),
     }
     if device == "cuda":
@@ -74,9 +76,9 @@ def versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
 
 
 def cpu_flags() -> list[str]:
-    """The instruction sets of this CPU among `FLAGS`, sorted; empty where the system does not tell."""
+    """The usable instruction sets of this CPU among `FLAGS`, sorted; empty where the system does not tell."""
     found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
-    return sorted(set(found[1].split()) & set(FLAGS)) if found else []
+    return sorted(usable_flags(found[1].split()) & set(FLAGS)) if found else []
 
 
 def detect_target(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from autocompress.data import read_texts
+from autocompress.data import Columns, read_tensors, read_texts
+from autocompress.data_file import NO_LABELS
+from autocompress.data_tensors import SUFFIX
 from autocompress.errors import UsageError
+from autocompress.evaluator import inputs_of
 from autocompress.matching import unknown
 from autocompress.measure.machine import detect_target
 from autocompress.model import Texts
@@ -18,10 +23,13 @@ from autocompress.space import SearchSpace
 from autocompress.space_file import load_space
 from autocompress.target import Target
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Names:
-    """What can be checked before anything is loaded."""
+    """What can be checked before anything is loaded; ``scored``: whether models will be scored, so labels matter."""
 
     registry: Registry
     runtime: Runtime
@@ -29,6 +37,8 @@ class Names:
     objectives: tuple[Objective, ...]
     space: SearchSpace | None
     texts: Texts | None
+    tensors: Mapping[str, Tensor] | None
+    scored: bool
     target: Target
 
 
@@ -53,11 +63,22 @@ def check_names(request: SearchRequest, *, budgets: bool = True) -> Names:
     parsed = request.parsed_budgets(known) if budgets else ()
     named = {budget.objective.name for budget in parsed}
     objectives = (*request.objectives, *(objective for objective in known if objective.name in named))
-    texts = None
-    if isinstance(request.data, str | Path):
-        texts = read_texts(Path(request.data), column=request.column, seed=request.seed)
+    texts, tensors = _read(request, scored=budgets)
     target = detect_target(request.device, request.runtime, request.batch, request.sequence, request.threads)
     reason = runtime.unavailable(target)
     if reason:
         raise UsageError(f"runtime {runtime.name!r} cannot run on {target.device}: {reason}")
-    return Names(registry, runtime, parsed, objectives, space, texts, target)
+    return Names(registry, runtime, parsed, objectives, space, texts, tensors, budgets, target)
+
+
+def _read(request: SearchRequest, *, scored: bool) -> tuple[Texts | None, Mapping[str, Tensor] | None]:
+    """The data file as texts or as tensors, if there is one. Labels are read where something will be scored."""
+    if not isinstance(request.data, str | Path):
+        return None, None
+    path = Path(request.data)
+    columns = Columns(request.column, request.labels if scored else NO_LABELS, request.group)
+    if path.suffix.lower() != SUFFIX:
+        return read_texts(path, columns, seed=request.seed), None
+    columns.refuse(path)
+    tensors = read_tensors(path)
+    return None, tensors if scored else inputs_of(tensors)

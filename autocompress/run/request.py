@@ -22,7 +22,10 @@ class SearchRequest:
 
     model       a Hugging Face folder or id, ``demo``, or a torch module.
     budgets     as text: ``20ms``, ``70%``, ``memory=300MB``, ``quality=0.98``.
-    data        a file, `Texts`, tensors by input name, or a triple of those (calibration, validation, test).
+    data        a file (text, csv, json, or tensors as .safetensors), `Texts`, tensors by input name, or a triple of
+                those (calibration, validation, test).   labels are named ``labels``; they go to the evaluator only.
+    column, labels, group   columns of a csv or json file: the texts, what is right for a row (``none`` for none),
+                its topic.
     evaluator   a name, an `Evaluator`, or ``function(model, batches) -> float`` (higher is better).
     trials      the most policies that are evaluated.   seconds   the most time for the search stage. What is given is
                 used up; a search without either ends when its front stops moving, after TRIALS at the latest.
@@ -34,6 +37,8 @@ class SearchRequest:
     budgets: tuple[str, ...] = ()
     data: Any = None
     column: str | None = None
+    labels: str | None = None
+    group: str | None = None
     space: str | None = None
     task: str | None = None
     evaluator: str | Callable[..., float] | Any | None = None
@@ -95,7 +100,8 @@ class SearchRequest:
         for budget in self.budgets:
             words += ["--budget", budget]
         default = SearchRequest()
-        for option in ("data", "column", "space", "task", "evaluator", "runtime", "device", "batch", "sequence"):
+        data = ("data", "column", "labels", "group")
+        for option in (*data, "space", "task", "evaluator", "runtime", "device", "batch", "sequence"):
             if getattr(self, option) != getattr(default, option):
                 words += [f"--{option}", str(getattr(self, option))]
         for option in ("threads", "sampler", "seed", "trials", "sessions", "out"):

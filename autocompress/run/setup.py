@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from autocompress.artifact.writer import is_transformers
-from autocompress.data import Splits, batches, encode_texts, python_topics, splits_of_tensors
-from autocompress.errors import DataError, ModelError, TrialError, UsageError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.data import Splits, batches, encode_labels, encode_texts, python_topics, splits_of_tensors
+from autocompress.errors import DataError, ModelError
+from autocompress.evaluator import Batch, Evaluator, inputs_of
 from autocompress.layer import Layer
 from autocompress.measure.machine import prepare_process
 from autocompress.model import LoadedModel, Texts
 from autocompress.plugins import Registry
 from autocompress.run.names import Names, check_names
 from autocompress.run.progress import Event, Progress
+from autocompress.run.quality import choose_evaluator, first_output, try_evaluator
 from autocompress.run.request import SearchRequest
 from autocompress.space import SearchSpace
 from autocompress.space_file import load_space
@@ -64,26 +65,6 @@ class Setup:
         return self.names.registry
 
 
-class CallableEvaluator(Evaluator):
-    """A user's ``function(run, batches) -> float``; higher is better. ``run(batch)`` gives the model's raw output."""
-
-    name = "callable"
-    metric = "score"
-
-    def __init__(self, function: Callable[..., float]) -> None:
-        self._function = function
-        self.metric = getattr(function, "__name__", "score")  # type: ignore[misc]  # the instance's own name
-
-    def reference(self, run: Run, batches: Sequence[Batch]) -> Any:  # noqa: ARG002
-        return None
-
-    def score(self, run: Run, batches: Sequence[Batch], reference: Any) -> Score:  # noqa: ARG002
-        try:
-            return Score(float(self._function(run, batches)))
-        except (Exception, SystemExit) as error:  # a user's function may raise anything: this point fails
-            raise TrialError(f"evaluator {self.metric!r}: {type(error).__name__}: {error}") from error
-
-
 def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     """Load the model and its data, and find its layers."""
     prepare_process(names.target)
@@ -92,12 +73,16 @@ def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     notes = list(loaded.notes)
     device = names.target.device
     model = loaded.model.to(device).eval()
-    evaluator = _evaluator(request, names.registry, loaded, notes)
     space = names.space or load_space("encoder-cpu" if device == "cpu" else "full", names.registry.search_spaces)
     if names.space is None:
         notes.append(f"no space named: {space.name} ({space.description.split(':')[0].rstrip('.')})")
     splits = _splits(request, names, loaded, notes)
     rows = {name: _on(device, group) for name, group in _rows(splits).items()}
+    output = first_output(model, rows["calibration"][0])
+    evaluator, told = choose_evaluator(request, names.registry, loaded, rows, output, scored=names.scored)
+    if names.scored:
+        notes += told
+        try_evaluator(evaluator, model, rows["search"][0])
     shape = (request.batch, request.sequence)
     example = _on(device, [loaded.example(*shape) if loaded.example else _cycle(splits.calibration, request.batch)])[0]
     progress(Event("load", message="finding layers"))
@@ -141,36 +126,32 @@ def _load(request: SearchRequest, registry: Registry) -> LoadedModel:
     return replace(found, loader=loader)
 
 
-def _evaluator(request: SearchRequest, registry: Registry, loaded: LoadedModel, notes: list[str]) -> Evaluator:
-    if isinstance(request.evaluator, Evaluator):
-        return request.evaluator
-    if isinstance(request.evaluator, str):
-        return registry.evaluator(request.evaluator)
-    if callable(request.evaluator):
-        return CallableEvaluator(request.evaluator)
-    for evaluator in registry.evaluators.values():
-        if loaded.task in evaluator.tasks:
-            notes.append(f"task {loaded.task}: quality is the {evaluator.metric} of {evaluator.name}")
-            return evaluator
-    raise UsageError(f"no installed evaluator is for task {loaded.task!r}; name one with --evaluator.")
-
-
 def _splits(request: SearchRequest, names: Names, loaded: LoadedModel, notes: list[str]) -> Splits:
     texts = names.texts if names.texts is not None else request.data if isinstance(request.data, Texts) else None
-    if texts is None and request.data is not None:
-        return splits_of_tensors(request.data, loaded.model, seed=request.seed)
+    tensors = names.tensors if names.tensors is not None else request.data if texts is None else None
+    what = Path(request.data).name if names.tensors is not None else "data"
+    if texts is None and tensors is None and loaded.default_tensors is not None:
+        tensors, what = loaded.default_tensors(), f"the data that came with {request.model_name}"
+    if tensors is not None:
+        return splits_of_tensors(tensors, loaded.model, seed=request.seed, what=what)
     if texts is None and loaded.default_texts is not None:
         texts = loaded.default_texts()
     if texts is None and loaded.encode is not None:
         texts = python_topics()
         notes.append("no data given: English text from Python's own documentation; give --data for your own")
     if texts is None:
-        raise DataError(f"model {request.model_name!r} comes without data: give data, tensors by input name.")
+        raise DataError(
+            f"model {request.model_name!r} comes without data: give tensors by input name, from Python or as "
+            "--data FILE.safetensors."
+        )
     if loaded.encode is None:
         raise DataError(
-            f"model {request.model_name!r} has no tokenizer, so text cannot be encoded; give tensors as data."
+            f"model {request.model_name!r} has no tokenizer, so text cannot be encoded; give tensors as data "
+            "(--data FILE.safetensors)."
         )
-    return encode_texts(texts, loaded.encode, request.sequence)
+    labels, told = encode_labels(texts, loaded) if names.scored else ({}, ())
+    notes += [*texts.notes, *told]
+    return encode_texts(texts, loaded.encode, request.sequence, labels)
 
 
 def _rows(splits: Splits) -> dict[str, list[Batch]]:
@@ -194,7 +175,7 @@ def _slice(rows: Mapping[str, Tensor], start: int, stop: int) -> dict[str, Tenso
 def _cycle(rows: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     have = len(next(iter(rows.values())))
     index = torch.arange(count) % have
-    return {name: tensor[index] for name, tensor in rows.items() if name not in ("labels", "group")}
+    return {name: tensor[index] for name, tensor in inputs_of(rows).items()}
 
 
 def _on(device: str, group: Sequence[Mapping[str, Tensor]]) -> list[Batch]:

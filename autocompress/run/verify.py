@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import stdev
 from typing import Any
 
 from autocompress.artifact import Artifact, Session, annotate, load, run_session
@@ -109,10 +109,11 @@ class _Confirm:
     ) -> tuple[tuple[Verdict, ...], Mapping[str, Measurement]]:
         names = self.setup.names
         quality = self.scores.of(artifact.program, "selection", trial.policy)
+        qualities = (quality, self.scores.dense("selection"))
         custom = {o.name: float(o.function(artifact.model)) for o in names.objectives if o.function is not None}
         sessions: list[Session] = []
         while True:
-            verdicts, measured = _judge(names.budgets, sessions, self.dense, artifact, quality, custom, self.figures)
+            verdicts, measured = _judge(names.budgets, sessions, self.dense, artifact, qualities, custom, self.figures)
             least = self.setup.request.sessions
             if not needs_more(verdicts, len(sessions), least=least, most=MOST_SESSIONS):
                 return verdicts, measured
@@ -161,7 +162,13 @@ class _Scores:
     def test(self, program: Program, policy: Policy) -> dict[str, float]:
         """Quality and details on the test split, and the gap from search to selection to test."""
         final, selection = self.of(program, "test", policy), self.of(program, "selection", policy)
-        return {"quality": final.value, **final.details, "selection": selection.value}
+        found = {"quality": final.value, **final.details, "selection": selection.value}
+        dense = self.dense("test").value
+        return found if dense == 1.0 else {"dense_quality": dense, **found}
+
+    def dense(self, rows: str) -> Score:
+        """The dense model's own score on one split: 1 for a fidelity, a figure of its own for a metric on labels."""
+        return self.of(self._dense, rows, Policy())
 
     def _score(self, program: Program, rows: str) -> Score:
         batches = self._setup.rows[rows]
@@ -209,11 +216,12 @@ def _judge(
     sessions: Sequence[Session],
     dense: Sequence[Session],
     artifact: Artifact,
-    quality: Score,
+    qualities: tuple[Score, Score],
     custom: Mapping[str, float],
     figures: Mapping[str, float],
 ) -> tuple[tuple[Verdict, ...], dict[str, Measurement]]:
-    """One verdict a budget, and everything that was measured."""
+    """One verdict a budget, and everything that was measured. qualities: of the artifact and of the dense model."""
+    quality, dense_quality = qualities
     measured = {"size": Measurement.exact(float(artifact.size)), "quality": _of_rows(quality)}
     measured |= {name: Measurement.exact(value) for name, value in custom.items()}
     if not sessions:
@@ -230,19 +238,22 @@ def _judge(
             continue
         found = measured[budget.objective.name]
         base = figures[budget.objective.name]
-        scaled = _scaled(found, 1 / base) if budget.relative else found
+        if budget.relative and budget.objective.name == "quality":
+            found, base = _of_rows(quality, dense_quality), dense_quality.value
+        scaled = _scaled(found, 1 / base) if budget.relative and base else found
         verdicts.append(judge(budget, scaled, dense=base))
     return tuple(verdicts), measured
 
 
-def _of_rows(score: Score) -> Measurement:
-    """The mean quality with an interval from the spread over rows."""
+def _of_rows(score: Score, dense: Score | None = None) -> Measurement:
+    """The quality with an interval from the spread over rows; beside ``dense`` from that of the difference of rows."""
     if len(score.per_row) < 2:
         return Measurement.exact(score.value)
-    half = Z * stdev(score.per_row) / len(score.per_row) ** 0.5
-    center = mean(score.per_row)
-    shift = score.value - center  # a metric need not be the mean of its rows
-    return Measurement(((score.value,),), score.value, center + shift - half, center + shift + half)
+    rows = score.per_row
+    if dense is not None and len(dense.per_row) == len(rows):
+        rows = tuple(own - base for own, base in zip(rows, dense.per_row, strict=True))
+    half = Z * stdev(rows) / len(rows) ** 0.5
+    return Measurement(((score.value,),), score.value, score.value - half, score.value + half)
 
 
 def _scaled(found: Measurement, factor: float) -> Measurement:

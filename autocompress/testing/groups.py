@@ -89,8 +89,9 @@ def narrowed(case: Case, features: int) -> Case:
 
 def statistics_of(x: Tensor) -> Statistics:
     """The statistics of one linear's input. x: (..., features)."""
-    rows = x.reshape(-1, x.shape[-1]).float()
-    return Statistics(rows.T @ rows / len(rows), rows.mean(0), len(rows))
+    rows = x.reshape(-1, x.shape[-1]).double()
+    mean = rows.mean(0)
+    return Statistics((rows - mean).T @ (rows - mean) / len(rows), mean, len(rows))
 
 
 def correlated(features: int, *, seed: int) -> Tensor:

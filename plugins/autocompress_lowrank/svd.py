@@ -49,7 +49,7 @@ class Svd(Technique):
             raise TrialError(f"svd needs calibration statistics of {group.layer.fqn!r}; none were collected.")
         seen = calibration["linear"]
         # With a bias to carry what is lost at the mean, only the deviations from it need the rank.
-        moment = (seen.second if bias is None else seen.covariance()).to(weight.device)
+        moment = (seen.second if bias is None else seen.covariance).to(weight.device)
         if not bool(torch.isfinite(moment).all()):
             raise TrialError(f"statistics of {group.layer.fqn!r} hold NaN or infinity; check the calibration data.")
         second, first = factors(weight, moment, rank)

@@ -21,14 +21,14 @@ def statistics_of(calibration: Calibration, role: str, linear: nn.Module) -> Sta
         raise TrialError(f"pruning needs calibration statistics of the role {role!r}; none were collected.")
     if len(found.mean) != weight.shape[1]:
         raise TrialError(f"statistics of {role!r} have {len(found.mean)} features; its linear reads {weight.shape[1]}.")
-    if not bool(torch.isfinite(found.second).all()):
+    if not bool(torch.isfinite(found.covariance).all()):
         raise TrialError(f"statistics of {role!r} hold NaN or infinity; check the calibration data.")
-    return Statistics(found.second.to(weight.device), found.mean.to(weight.device), found.count)
+    return Statistics(found.covariance.to(weight.device), found.mean.to(weight.device), found.count)
 
 
 def moment_of(linear: nn.Module, statistics: Statistics) -> Tensor:
     """The covariance where a bias can carry the mean of what is lost; else the plain second moment."""
-    return statistics.second if bias_of(linear) is None else statistics.covariance()
+    return statistics.second if bias_of(linear) is None else statistics.covariance
 
 
 def reconstructed(linear: nn.Module, statistics: Statistics, kept: Tensor) -> nn.Module:

@@ -34,5 +34,5 @@ def _digest(*tensors: Tensor) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.float().contiguous().cpu().numpy().tobytes())
+        digest.update(tensor.double().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()

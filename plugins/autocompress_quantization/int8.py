@@ -11,7 +11,8 @@ from autocompress.layer import Layer
 from autocompress.linears import bias_of, weight_of
 from autocompress.target import Target
 from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
-from autocompress_quantization.kernels import TENSOR, TOKEN, offers_int8
+from autocompress_quantization import kernels
+from autocompress_quantization.kernels import TENSOR, TOKEN
 
 if TYPE_CHECKING:
     from autocompress_quantization.int8_linear import Int8Linear
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 class Int8(Technique):
     """Rounds each output row's weights to int8 and multiplies with the CPU's integer kernel.
+
+    On a CPU whose kernel would saturate (no VNNI) the weights are rounded to 64 steps a side, on others to 127.
 
     ``activations``: ``tensor`` quantises the input with one range, ``token`` with one for every row (dearer, closer).
     """
@@ -29,7 +32,7 @@ class Int8(Technique):
     references: ClassVar[tuple[str, ...]] = ("arXiv:1712.05877", "arXiv:2206.01861")
 
     def domain(self, layer: Layer, target: Target) -> Mapping[str, Domain] | None:
-        if layer.kind not in self.kinds or layer.tied or layer.note or not offers_int8(target):
+        if layer.kind not in self.kinds or layer.tied or layer.note or not kernels.offers_int8(target):
             return None
         return {"activations": Choice((TENSOR, TOKEN))}
 
@@ -43,7 +46,8 @@ class Int8(Technique):
         if not bool(torch.isfinite(weight).all()):
             raise TrialError(f"the weights of {group.layer.fqn!r} hold NaN or infinity; int8 cannot round them.")
         module = _empty(group, params)
-        values, scale = round_rows(weight)
+        kernel = kernels.kernel_here()
+        values, scale = round_rows(weight, kernels.SAFE if kernel is None else kernel.levels)
         module.weight.copy_(values)
         module.scale.copy_(scale)
         if module.bias is not None and bias is not None:

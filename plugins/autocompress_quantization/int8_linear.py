@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autocompress.errors import TrialError
-from autocompress_quantization.kernels import TENSOR, TOKEN, int8_kernel, machine_flags
+from autocompress_quantization import kernels
+from autocompress_quantization.kernels import TENSOR, TOKEN
+from autocompress_quantization.rounding import round_rows
+
+logger = logging.getLogger(__name__)
 
 
 class Int8Linear(nn.Module):
     """``y = x Wᵀ + b`` with W in int8, one scale an output row; x is quantised to 8 bits at each call.
 
     State: ``weight`` int8 (out_features, in_features), ``scale`` fp32 (out_features,), ``bias`` fp32 or absent. The
-    first call packs them for the kernel and drops the plain copy; the state dict still yields it.
+    first call packs them for the kernel and drops the plain copy; the state dict still yields it. Weights
+    that this CPU's kernel would saturate on (made where it takes 8 bits) are packed in fewer steps; the copy stays.
 
     activations  ``tensor``: one range for all of x. ``token``: each row is divided by its largest entry first.
     """
@@ -42,7 +49,6 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", torch.empty(out_features, device=device))
         self.register_buffer("bias", torch.empty(out_features, device=device) if bias else None)
         self._packed: Any = None
-        self._reduce_range = False
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., in_features), any floating dtype. Returns (..., out_features) in the dtype of x."""
@@ -60,30 +66,35 @@ class Int8Linear(nn.Module):
     def _product(self, inputs: Tensor) -> Tensor:
         if inputs.ndim == 1:  # the kernel wants rows
             return self._product(inputs[None])[0]
-        result: Tensor = torch.ops.quantized.linear_dynamic(inputs, self._packed, self._reduce_range)
+        result: Tensor = torch.ops.quantized.linear_dynamic(inputs, self._packed, False)
         return result
 
     def _pack(self) -> None:
-        kernel = int8_kernel(machine_flags())
+        kernel = kernels.kernel_here()
         if kernel is None:
             raise TrialError("this CPU has no int8 kernel in torch (it needs AVX2 or VNNI); search without int8.")
         if self.scale.device.type != "cpu":
             raise TrialError(f"int8 linears run on the CPU only; this one is on {self.scale.device}.")
+        weight, scale = self.weight, self.scale
+        saturates = max(int(weight.max()), -int(weight.min())) > kernel.levels
+        if saturates:
+            _tell_rounded(kernel.levels)
+            weight, scale = round_rows(weight * scale[:, None], kernel.levels)
         zeros = torch.zeros(self.out_features, dtype=torch.int64)
         with warnings.catch_warnings():
             # torch deprecates its quantized tensors; the packed kernels take nothing else yet.
             warnings.filterwarnings("ignore", message=".*quantized tensor", category=UserWarning)
-            values = torch._make_per_channel_quantized_tensor(self.weight, self.scale.double(), zeros, 0)
+            values = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
         # Per token, the bias comes after the rows are scaled back.
         bias = None if self.bias is None or self.activations == TOKEN else self.bias.float()
         with _engine(kernel.engine):
             self._packed = torch.ops.quantized.linear_prepack(values, bias)
-        self._reduce_range = kernel.reduce_range
-        self._buffers["weight"] = self.weight.new_empty(0)
+        if not saturates:
+            self._buffers["weight"] = self.weight.new_empty(0)
 
     def plain_weight(self) -> Tensor:
         """(out_features, in_features) int8, also after packing."""
-        if self._packed is None:
+        if self._packed is None or self.weight.numel():
             return self.weight
         values: Tensor = torch.ops.quantized.linear_unpack(self._packed)[0].int_repr()
         return values
@@ -110,6 +121,16 @@ class Int8Linear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, activations={self.activations}"
+
+
+@cache
+def _tell_rounded(levels: int) -> None:
+    """Once a process."""
+    logger.warning(
+        "int8 weights of 8 bits came from a CPU with VNNI; this one would saturate on them, so they run rounded to %d "
+        "steps a side. Their file is as it was; compress on this CPU to have its outputs measured.",
+        levels,
+    )
 
 
 @contextmanager

@@ -21,9 +21,20 @@ def autocompress_load_model(
 
 @hookimpl
 def autocompress_evaluators() -> Iterable[Evaluator]:
-    """Fidelity to the dense model: of embeddings, of predicted distributions, of any output."""
+    """Accuracy on labels; fidelity to the dense model: of embeddings, distributions, quantities, of any output."""
+    from autocompress_transformers.classes import Accuracy, ClassFidelity
     from autocompress_transformers.embeddings import EmbeddingFidelity
     from autocompress_transformers.logits import LogitsFidelity
+    from autocompress_transformers.multilabel import LabelFidelity
     from autocompress_transformers.outputs import OutputFidelity
+    from autocompress_transformers.values import ValueFidelity
 
-    return [EmbeddingFidelity(), LogitsFidelity(), OutputFidelity()]
+    return [
+        Accuracy(),
+        ClassFidelity(),
+        EmbeddingFidelity(),
+        LabelFidelity(),
+        LogitsFidelity(),
+        OutputFidelity(),
+        ValueFidelity(),
+    ]

@@ -24,6 +24,7 @@ class EmbeddingFidelity(Evaluator):
     name: ClassVar[str] = "embedding-fidelity"
     metric: ClassVar[str] = "mean cosine"
     tasks: ClassVar[tuple[str, ...]] = ("embedding",)
+    reads: ClassVar[tuple[str, ...]] = ("group",)
 
     def reference(self, run: Run, batches: Sequence[Batch]) -> Tensor:
         """The dense embeddings of all rows: (rows, width)."""

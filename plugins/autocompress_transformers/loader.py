@@ -12,9 +12,10 @@ from autocompress.model import LoadedModel
 from autocompress.pretrained import has_pooler_option, load_tokenizer, load_weights
 from autocompress_transformers.folder import Permissions, check_code, check_dense, check_weights, read_config
 from autocompress_transformers.hub import locate
-from autocompress_transformers.tasks import Choice, choose
+from autocompress_transformers.tasks import Choice, choose, refined
 
 __all__ = ["Permissions", "load"]
+_CLASSIFIES = ("classification", "regression", "multi-label")
 
 
 def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel:
@@ -33,16 +34,18 @@ def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel
     model, notes = _load_model(folder, choice, options)
     tokenizer = load_tokenizer(folder, trust_remote_code=remote)
     _settle(model, tokenizer, choice.task)
+    exact, told = refined(choice.task, model.config)
     takes_text = model.main_input_name == "input_ids" and not has_two_towers(model)
     return LoadedModel(
         model=model,
         source=source,
-        task=choice.task,
+        task=exact,
         folder=folder,
         encode=text_encoder(tokenizer, model) if tokenizer is not None and takes_text else None,
         example=example_inputs(model),
-        notes=(*choice.notes, *notes),
+        notes=(*choice.notes, *told, *notes),
         processor=tokenizer,
+        classes=_classes(model, exact),
     )
 
 
@@ -58,6 +61,13 @@ def _load_model(folder: Path, choice: Choice, options: dict[str, Any]) -> tuple[
         notes.append("the pooler is left out: embeddings are the mean of the last hidden states")
     _check_complete(folder, choice, sorted(report["missing_keys"]))
     return model, notes
+
+
+def _classes(model: Any, task: str) -> dict[str, int]:
+    """Class name to id, of models whose outputs are classes."""
+    if task not in ("classification", "token-classification", "image", "multi-label"):
+        return {}
+    return {str(name): int(identity) for name, identity in (getattr(model.config, "label2id", None) or {}).items()}
 
 
 def _concrete(folder: Path, model_class: Any) -> Any | None:
@@ -87,7 +97,7 @@ def _settle(model: Any, tokenizer: Any | None, task: str) -> None:
         if getattr(getattr(module, "config", None), "use_cache", False):
             module.config.use_cache = False
     config = model.config.get_text_config()
-    if task == "classification" and getattr(config, "pad_token_id", None) is None:
+    if task in _CLASSIFIES and getattr(config, "pad_token_id", None) is None:
         end = getattr(config, "eos_token_id", None)
         known = [getattr(tokenizer, "pad_token_id", None), end[0] if isinstance(end, list) else end, 0]
         config.pad_token_id = next(identity for identity in known if identity is not None)

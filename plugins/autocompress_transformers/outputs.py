@@ -65,6 +65,13 @@ class OutputFidelity(Evaluator):
     metric: ClassVar[str] = "mean cosine"
     tasks: ClassVar[tuple[str, ...]] = ("other",)
 
+    def unsuited(self, output: Any, batches: Sequence[Batch]) -> str:  # noqa: ARG002
+        try:
+            columns = _first(output).flatten(1).shape[1]
+        except (TrialError, IndexError) as error:
+            return str(error)
+        return "" if columns > 1 else "there is one output a row, and its cosine is only a sign"
+
     def reference(self, run: Run, batches: Sequence[Batch]) -> list[Tensor]:
         """The first output of every batch: (rows, ...)."""
         import torch

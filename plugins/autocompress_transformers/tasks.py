@@ -17,6 +17,8 @@ AUTO_CLASSES = {
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
     "image": "AutoModelForImageClassification",
+    "regression": "AutoModelForSequenceClassification",
+    "multi-label": "AutoModelForSequenceClassification",
     "other": "AutoModel",
 }
 _ENDINGS = {
@@ -33,6 +35,8 @@ _ENDINGS = {
     "ModelWithProjection": "embedding",
     "Model": "embedding",
 }
+_ONE_HEAD = {"classification", "image", "regression", "multi-label"}
+"""Tasks of the same architectures: what a row of logits means is told by the config."""
 _TRAINING_HEADS = ("ForMaskedLM", "ForPreTraining")
 
 
@@ -71,5 +75,19 @@ def choose(architectures: Sequence[str], task: str | None, *, remote: bool = Fal
     headless = named.endswith(_TRAINING_HEADS) and chosen == "embedding"
     if headless:
         notes.append(f"{named}: loaded without its pretraining head, as an encoder")
-    own = named if chosen == guessed and not headless and not remote and hasattr(transformers, named) else ""
+    fits = chosen == guessed or {chosen, guessed} <= _ONE_HEAD
+    own = named if fits and not headless and not remote and hasattr(transformers, named) else ""
     return Choice(chosen, getattr(transformers, own or AUTO_CLASSES[chosen]), tuple(notes))
+
+
+def refined(task: str, config: Any) -> tuple[str, tuple[str, ...]]:
+    """The task that a classifier's config tells more exactly (regression, multi-label), and a note where it does."""
+    if task not in ("classification", "image"):
+        return task, ()
+    problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
+    if problem == "multi_label_classification":
+        return "multi-label", ("task multi-label, by the config: every label is a yes or no of its own",)
+    if problem == "regression" or outputs == 1:
+        plural = "" if outputs == 1 else "s"
+        return "regression", (f"task regression, by the config: {outputs} output{plural}, a quantity and no class",)
+    return task, ()

@@ -11,7 +11,8 @@ import pytest
 from tiny_models import Made
 
 from autocompress.artifact import Record, annotate, bench, load, read_manifest
-from autocompress.artifact.manifest import MANIFEST, Manifest, inside, write_manifest
+from autocompress.artifact.folder import inside
+from autocompress.artifact.manifest import MANIFEST, Manifest, write_manifest
 from autocompress.errors import ArtifactError
 from autocompress.plugins import Registry
 

@@ -11,6 +11,7 @@ import torch
 
 from autocompress.errors import UsageError
 from autocompress.measure import machine
+from autocompress.measure.isa import ISA
 from autocompress.target import Target
 
 
@@ -61,6 +62,21 @@ def test_detect_target_takes_what_is_given() -> None:
     target = machine.detect_target("cpu", "torch", batch=4, sequence=16, threads=1)
     assert (target.device, target.batch, target.sequence, target.threads) == ("cpu", 4, 16, 1)
     assert target.flags == frozenset(machine.cpu_flags())
+
+
+def test_flags_are_those_that_onednn_is_let_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: "flags\t: fpu avx2 avx512f avx512_vnni avx512_bf16 amx_int8")
+    for name in ISA:
+        monkeypatch.delenv(name, raising=False)
+    assert machine.cpu_flags() == ["amx_int8", "avx2", "avx512_bf16", "avx512_vnni", "avx512f"]
+    before = machine.fingerprint("cpu")
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    assert machine.cpu_flags() == ["avx2", "avx512_vnni", "avx512f"]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # the newer name comes first, as in oneDNN
+    assert machine.cpu_flags() == ["avx2", "avx512f"]
+    assert machine.fingerprint("cpu")["isa"] != before["isa"], "figures made under a limit are others"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "ALL")
+    assert machine.cpu_flags() == before["flags"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

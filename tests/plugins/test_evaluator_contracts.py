@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
+import torch
 from autocompress_transformers import autocompress_evaluators
+from autocompress_transformers.classes import Accuracy, ClassFidelity
 from autocompress_transformers.embeddings import EmbeddingFidelity
 from autocompress_transformers.logits import LogitsFidelity
+from autocompress_transformers.multilabel import LabelFidelity
 from autocompress_transformers.outputs import OutputFidelity
+from autocompress_transformers.values import ValueFidelity
 from torch import Tensor
 
 from autocompress.evaluator import Batch, Evaluator, Run, Score
@@ -30,12 +34,46 @@ class TestLogitsFidelity(EvaluatorContract):
         return {"logits": values}
 
 
+class TestClassFidelity(EvaluatorContract):
+    evaluator = ClassFidelity()
+
+    def output(self, values: Tensor) -> Any:
+        return {"logits": values[:, 0]}
+
+
+class TestAccuracy(EvaluatorContract):
+    evaluator = Accuracy()
+
+    def output(self, values: Tensor) -> Any:
+        return {"logits": values[:, 0]}
+
+    def batches(self) -> Sequence[Batch]:
+        """Labels that the dense model gets right, but for the first of a batch."""
+        dense = self.model(0.0)
+        made = [{**batch, "labels": dense(batch)["logits"].argmax(dim=1)} for batch in super().batches()]
+        return [{**batch, "labels": torch.cat([31 - batch["labels"][:1], batch["labels"][1:]])} for batch in made]
+
+
+class TestLabelFidelity(EvaluatorContract):
+    evaluator = LabelFidelity()
+
+    def output(self, values: Tensor) -> Any:
+        return {"logits": values[:, 0]}
+
+
+class TestValueFidelity(EvaluatorContract):
+    evaluator = ValueFidelity()
+
+    def output(self, values: Tensor) -> Any:
+        return {"logits": values[:, 0, :1]}
+
+
 class TestOutputFidelity(EvaluatorContract):
     evaluator = OutputFidelity()
 
 
 def test_every_built_in_evaluator_is_tested_here() -> None:
-    tested = {"embedding-fidelity", "logits-fidelity", "output-fidelity"}
+    tested = {one.evaluator.name for one in EvaluatorContract.__subclasses__()}
     assert {evaluator.name for evaluator in autocompress_evaluators()} == tested
 
 

@@ -68,7 +68,7 @@ def test_block_order_removes_the_block_that_others_replace() -> None:
 def test_singular_statistics_still_give_finite_weights() -> None:
     case = _case("ffn")
     down = case.calibration["down"]
-    flat = Statistics(torch.zeros_like(down.second), torch.zeros_like(down.mean), 1)
+    flat = Statistics(torch.zeros_like(down.covariance), torch.zeros_like(down.mean), 1)
     answer = FfnNeurons().compress(case.group, {"keep": 0.5}, {"down": flat})
     assert torch.isfinite(case.run(answer)).all()
 
@@ -150,7 +150,7 @@ def test_one_order_serves_every_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
         technique.compress(case.group, {"keep": keep}, case.calibration)
     assert len(calls) == 1
     down = case.calibration["down"]
-    other = {"down": Statistics(down.second.flip(0, 1), down.mean.flip(0), down.count)}
+    other = {"down": Statistics(down.covariance.flip(0, 1), down.mean.flip(0), down.count)}
     technique.compress(case.group, {"keep": 0.5}, other)
     assert len(calls) == 2
 
@@ -176,6 +176,6 @@ def test_missing_statistics_fail_this_point_only() -> None:
     with pytest.raises(TrialError, match="have 3 features"):
         FfnNeurons().compress(case.group, {"keep": 0.5}, short)
     down = case.calibration["down"]
-    broken = {"down": Statistics(down.second * torch.nan, down.mean, down.count)}
+    broken = {"down": Statistics(down.covariance * torch.nan, down.mean, down.count)}
     with pytest.raises(TrialError, match="NaN or infinity"):
         FfnNeurons().compress(case.group, {"keep": 0.5}, broken)

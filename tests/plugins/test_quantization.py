@@ -8,11 +8,12 @@ import warnings
 
 import pytest
 import torch
+from autocompress_quantization import kernels
 from autocompress_quantization.cast import Cast
 from autocompress_quantization.int8 import Int8
 from autocompress_quantization.int8_embedding import Int8EmbeddingRows
-from autocompress_quantization.int8_linear import Int8Linear
-from autocompress_quantization.kernels import Int8Kernel, int8_kernel, machine_flags, offered_dtypes, offers_int8
+from autocompress_quantization.int8_linear import Int8Linear, _tell_rounded
+from autocompress_quantization.kernels import SAFE, Int8Kernel, int8_kernel, machine_flags, offered_dtypes, offers_int8
 from autocompress_quantization.rounding import round_rows
 from torch import Tensor, nn
 
@@ -25,6 +26,20 @@ from autocompress.testing import checks
 from autocompress.testing.groups import Case, all_cases
 
 MODES = ["tensor", "token"]
+KERNELS = [Int8Kernel("fbgemm", SAFE), Int8Kernel("onednn", SAFE), Int8Kernel("onednn", 127)]
+"""Of a CPU without VNNI, the same weights in the other engine, and of a CPU with VNNI."""
+
+
+@pytest.fixture(params=KERNELS, ids=lambda kernel: f"{kernel.engine}-{kernel.levels}")
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Int8Kernel:
+    """Each kernel that this CPU can run exactly, whichever it would choose: weights of 8 bits need VNNI."""
+    found: Int8Kernel = request.param
+    if found.engine not in torch.backends.quantized.supported_engines:
+        pytest.skip(f"this torch has no engine {found.engine}")
+    if found.levels > SAFE and not machine_flags() & kernels.VNNI:
+        pytest.skip("weights of 8 bits saturate without VNNI")
+    monkeypatch.setattr(kernels, "kernel_here", lambda: found)
+    return found
 
 
 def _case(name: str = "linear") -> Case:
@@ -37,12 +52,14 @@ def _int8(case: Case, activations: str = "tensor") -> Int8Linear:
     return module
 
 
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", all_cases(("linear",)), ids=lambda case: case.name)
 def test_int8_is_near_fp32(case: Case, mode: str) -> None:
     assert checks.cosine(_int8(case, mode)(case.inputs), case.dense()) > 0.9995
 
 
+@pytest.mark.usefixtures("kernel")
 def test_per_token_is_nearer_where_rows_differ_in_size() -> None:
     case = _case()
     inputs = case.inputs * torch.logspace(-2, 1, case.inputs.shape[1])[:, None]
@@ -51,6 +68,7 @@ def test_per_token_is_nearer_where_rows_differ_in_size() -> None:
     assert token > 0.999 > tensor
 
 
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("mode", MODES)
 def test_int8_equals_its_definition(mode: str) -> None:
     """The kernel multiplies the rounded weights; only the activations add an error, at most half a step each."""
@@ -64,8 +82,60 @@ def test_int8_equals_its_definition(mode: str) -> None:
         if mode == "tensor"
         else 2 * inputs.abs().amax(-1, keepdim=True) / 255
     )
-    bound = weight.abs().sum(1) * span * (0.51 if int8_kernel(machine_flags()) == Int8Kernel("onednn", False) else 1.1)
+    bound = weight.abs().sum(1) * span * 0.51
     assert bool(((module(inputs) - expected).abs() <= bound + 1e-5).all())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_largest_products_do_not_saturate(mode: str, kernel: Int8Kernel) -> None:
+    """Every activation and every weight at its largest: sums of pairs are the largest that there can be."""
+    case = _case()
+    linear = case.group.modules["linear"]
+    signs = torch.tensor([1.0, -1.0]).repeat(weight_of(linear).shape[0] // 2)
+    weight_of(linear).copy_(0.3 * signs[:, None].expand_as(weight_of(linear)))
+    module = _int8(case, mode)
+    assert int(module.weight.max()) == -int(module.weight.min()) == kernel.levels
+    inputs = torch.full_like(case.inputs, 2.0)
+    for value in (2.0, -2.0):
+        inputs[0] = value
+        torch.testing.assert_close(module(inputs), linear(inputs), rtol=0.01, atol=0.01)
+
+
+def test_weights_of_8_bits_on_a_cpu_without_vnni_are_rounded_and_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An artifact made on a CPU with VNNI: it runs without saturation, one line says so, its state is as it was."""
+    case = _case()
+    linear = case.group.modules["linear"]
+    weight_of(linear)[0] = 0.3
+    case.inputs[0] = 2.0
+    monkeypatch.setattr(kernels, "kernel_here", lambda: Int8Kernel("onednn", 127))
+    modules = [_int8(case, mode) for mode in MODES]
+    assert all(int(module.weight.max()) == 127 for module in modules)
+    monkeypatch.setattr(kernels, "kernel_here", lambda: Int8Kernel("fbgemm", SAFE))
+    _tell_rounded.cache_clear()
+    for module in modules:
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        first = module(case.inputs)
+        assert checks.cosine(first, linear(case.inputs)) > 0.9995
+        torch.testing.assert_close(first[0, :, 0], linear(case.inputs)[0, :, 0], rtol=0.02, atol=0.02)
+        assert checks.equal(before, module.state_dict())
+        twin = copy.deepcopy(module)
+        assert torch.equal(twin(case.inputs), first)
+        module.load_state_dict({name: value.flip(0) for name, value in before.items()})
+        assert torch.equal(module(case.inputs), first.flip(-1))
+    assert len(caplog.records) == 1
+    assert "came from a CPU with VNNI" in caplog.text
+
+
+def test_weights_of_7_bits_run_as_they_are_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = _case()
+    monkeypatch.setattr(kernels, "kernel_here", lambda: Int8Kernel("fbgemm", SAFE))
+    module = _int8(case)
+    twin = copy.deepcopy(module)
+    monkeypatch.setattr(kernels, "kernel_here", lambda: Int8Kernel("onednn", 127))
+    torch.testing.assert_close(twin(case.inputs), module(case.inputs), rtol=1e-3, atol=1e-3)
+    assert torch.equal(twin.plain_weight(), module.plain_weight())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -148,8 +218,8 @@ def test_rounding_keeps_zero_rows_and_the_largest_entry() -> None:
 
 
 def test_kernels_follow_the_flags() -> None:
-    assert int8_kernel({"avx2", "avx512_vnni"}) == Int8Kernel("onednn", False)
-    assert int8_kernel({"avx2"}) == Int8Kernel("fbgemm", True)
+    assert int8_kernel({"avx2", "avx512_vnni"}) == Int8Kernel("onednn", 127)
+    assert int8_kernel({"avx2"}) == Int8Kernel("fbgemm", 64)
     assert int8_kernel({"neon"}) is None
     assert not offers_int8(Target(device="cuda"))
     assert not offers_int8(Target(runtime="onnxruntime"))
@@ -158,13 +228,23 @@ def test_kernels_follow_the_flags() -> None:
     assert offered_dtypes(Target(fingerprint={"flags": ["avx512_bf16"]})) == ("bfloat16",)
 
 
-def test_without_vnni_activations_stay_within_seven_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocompress_quantization.int8_linear.machine_flags", lambda: frozenset({"avx2"}))
-    case, before = _case(), torch.backends.quantized.engine
-    module = _int8(case)
-    assert checks.cosine(module(case.inputs), case.dense()) > 0.999
-    assert module._reduce_range
-    assert torch.backends.quantized.engine == before
+@pytest.mark.parametrize("limit", ["AVX2", "sse41", "AVX512_CORE"])
+@pytest.mark.parametrize("variable", ["DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"])
+def test_a_limit_of_onednn_chooses_as_a_cpu_without_vnni(
+    variable: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"avx2": True, "avx512_vnni": True, "amx_int8": True, "avx512_bf16": True, "l1d_cache_size": 32768}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    for name in ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    assert kernels.kernel_here() == Int8Kernel("onednn", 127)
+    assert offered_dtypes(Target()) == ("bfloat16",)
+    monkeypatch.setenv(variable, limit)
+    assert kernels.kernel_here() == Int8Kernel("fbgemm", 64)
+    assert offered_dtypes(Target()) == ()
+    monkeypatch.setenv(variable, "AVX512_CORE_VNNI")
+    assert kernels.kernel_here() == Int8Kernel("onednn", 127)
+    assert offered_dtypes(Target()) == ()
 
 
 def test_tied_and_noted_linears_are_left_alone() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from autocompress_transformers.classes import ClassFidelity
 from autocompress_transformers.embeddings import EmbeddingFidelity, pooled, retrieval
 from autocompress_transformers.loader import Permissions, load
 from autocompress_transformers.logits import KEPT, LogitsFidelity
 from autocompress_transformers.outputs import OutputFidelity
+from autocompress_transformers.tasks import AUTO_CLASSES
 
 from autocompress.errors import TrialError
 from autocompress.evaluator import Batch, Evaluator, Run
@@ -25,9 +27,9 @@ EVALUATORS: dict[str, Evaluator] = {
     "gpt2": LogitsFidelity(),
     "llama": LogitsFidelity(),
     "t5": LogitsFidelity(),
-    "vit": LogitsFidelity(),
-    "bert-classifier": LogitsFidelity(),
-    "bert-tagger": LogitsFidelity(),
+    "vit": ClassFidelity(),
+    "bert-classifier": ClassFidelity(),
+    "bert-tagger": ClassFidelity(),
     "bert-answers": LogitsFidelity(),
 }
 
@@ -98,7 +100,7 @@ def test_padding_does_not_count(models: Path, kind: str) -> None:
     assert score.value == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("evaluator", [EmbeddingFidelity(), LogitsFidelity(), OutputFidelity()])
+@pytest.mark.parametrize("evaluator", [EmbeddingFidelity(), ClassFidelity(), LogitsFidelity(), OutputFidelity()])
 def test_outputs_that_cannot_be_scored_fail_the_trial(evaluator: Evaluator) -> None:
     batches = [{"input_ids": torch.ones(2, 3, dtype=torch.long)}]
     reference = evaluator.reference(lambda _: torch.rand(2, 3, 4), batches)
@@ -113,9 +115,20 @@ def test_divergence_by_hand() -> None:
     evaluator, batches = LogitsFidelity(), [{"x": torch.zeros(2)}]
     score = evaluator.score(lambda _: q.log(), batches, evaluator.reference(lambda _: p.log(), batches))
     first = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    spread = (math.log(0.5 / 0.7) + math.log(0.5 / 0.3) + 1.8 * math.log(0.9 / 0.7) + 0.2 * math.log(0.1 / 0.3)) / 4
     assert score.details["kl"] == pytest.approx(first / 2, abs=1e-6)
-    assert score.value == pytest.approx(math.exp(-first / 2), abs=1e-6)
-    assert score.per_row == pytest.approx((math.exp(-first), 1.0), abs=1e-6)
+    assert score.details["spread"] == pytest.approx(spread, abs=1e-6)
+    assert score.value == pytest.approx(math.exp(-first / 2 / spread), abs=1e-6)
+    assert score.per_row == pytest.approx((math.exp(-first / spread), 1.0), abs=1e-6)
+
+
+def test_a_divergence_counts_in_nats_where_dense_predictions_differ_by_more_than_one() -> None:
+    p = 20 * torch.eye(4)
+    q = p + torch.tensor([0.0, 19.0, 0.0, 0.0])
+    evaluator, batches = LogitsFidelity(), [{"x": torch.zeros(4)}]
+    score = evaluator.score(lambda _: q, batches, evaluator.reference(lambda _: p, batches))
+    assert score.details["spread"] == pytest.approx(math.log(4), abs=1e-4)
+    assert score.value == pytest.approx(math.exp(-score.details["kl"]), abs=1e-9)
 
 
 def test_many_classes_bound_the_divergence_from_below() -> None:
@@ -139,13 +152,17 @@ def test_perplexity_is_that_of_the_models_own_loss(models: Path) -> None:
     assert details["perplexity_compressed"] == details["perplexity_dense"]
 
 
-@pytest.mark.parametrize("kind", ["t5", "bert-tagger", "bert-classifier"])
-def test_only_language_models_have_a_perplexity(models: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "agreement"),
+    [("t5", "top1_agreement"), ("bert-tagger", "token_agreement"), ("bert-classifier", "top1_agreement")],
+)
+def test_only_language_models_have_a_perplexity(models: Path, kind: str, agreement: str) -> None:
     found = load(str(models / kind), None, Permissions())
     assert found.example is not None
-    batch = found.example(3, 12)
-    evaluator, run = LogitsFidelity(), runner(found.model)
-    assert set(evaluator.score(run, [batch], evaluator.reference(run, [batch])).details) == {"kl", "top1_agreement"}
+    batch = {name: value % 5 if name == "input_ids" else value for name, value in found.example(3, 12).items()}
+    evaluator, run = EVALUATORS[kind], runner(found.model)
+    details = evaluator.score(run, [batch], evaluator.reference(run, [batch])).details
+    assert set(details) == {"kl", "spread", agreement}
 
 
 def test_pooling_is_the_mean_over_tokens_that_are_not_padding() -> None:
@@ -183,9 +200,18 @@ def test_any_output_can_be_compared() -> None:
     assert score.per_row == pytest.approx((1.0, 2**-0.5))
 
 
-def test_every_task_has_one_default_evaluator() -> None:
-    from autocompress_transformers.tasks import AUTO_CLASSES
+SEVERAL, ONE = torch.rand(2, 3), torch.rand(2, 1)
 
-    evaluators = load_registry().evaluators.values()
-    for task in AUTO_CLASSES:
-        assert len([one.name for one in evaluators if task in one.tasks]) == 1
+
+@pytest.mark.parametrize("task", AUTO_CLASSES)
+def test_every_task_has_one_default_evaluator_for_an_output_of_its_kind(task: str) -> None:
+    evaluators = [one for one in load_registry().evaluators.values() if task in one.tasks and not one.needs]
+    suited = [one.name for one in evaluators if not one.unsuited(SEVERAL, [])]
+    assert suited[1:] in ([], ["value-fidelity"])
+    assert suited[0] == "value-fidelity" or task != "regression"
+
+
+@pytest.mark.parametrize("task", ["classification", "image", "token-classification", "regression", "other"])
+def test_one_output_is_a_quantity_whatever_the_task(task: str) -> None:
+    evaluators = [one for one in load_registry().evaluators.values() if task in one.tasks]
+    assert [one.name for one in evaluators if not one.unsuited(ONE, [])] == ["value-fidelity"]
