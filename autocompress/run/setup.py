@@ -123,7 +123,7 @@ def _load(request: SearchRequest, registry: Registry) -> LoadedModel:
     )
     if found is None:
         raise ModelError(f"no installed plugin can load {request.model!r}; give a folder, a hub id, or 'demo'.")
-    return replace(found, loader=loader)
+    return replace(found, source=str(request.model), loader=loader)
 
 
 def _splits(request: SearchRequest, names: Names, loaded: LoadedModel, notes: list[str]) -> Splits:
