@@ -15,7 +15,7 @@ from autocompress.run.proof import Proof, Trier, cases_of, prove
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table
 from autocompress.space import Binding
-from autocompress.structure import record
+from autocompress.structure import record_first
 
 
 class _FoundDangerousError(Exception):
@@ -41,7 +41,8 @@ def proven(
         if any(setup.registry.technique(step.technique).needs_calibration for _, step in cases):
             len(bench.statistics)  # collected here, once, and not by each process anew
         owners = {layer.owner for layer, _ in cases}
-        tried = Trier(bench, setup.registry, record(setup.model, owners, setup.example))
+        calls = record_first(setup.model, owners, [setup.example, *setup.rows["calibration"]])
+        tried = Trier(bench, setup.registry, calls)
         proof = prove(cases, tried, lambda what: progress(Event("bind", message=f"first run, in a process: {what}")))
         if proof.refused:
             store.put(ours, [[*key, cause] for key, cause in proof.refused.items()])
@@ -59,6 +60,12 @@ def proven(
     if not left.slots:
         raise NothingRunsError(_nothing(setup.space.name, proof.refused.values()))
     return left
+
+
+def check_some_bound(space: str, binding: Binding, causes: Mapping[str, str]) -> None:
+    """Raise NothingRunsError when no layer has an option left."""
+    if not binding.slots:
+        raise NothingRunsError(_nothing(space, causes.values()))
 
 
 def check_some_run(space: str, table: Table, causes: Mapping[str, str]) -> None:
