@@ -28,10 +28,13 @@ def nearest(fqn: str, called: Container[str]) -> str:
 
 
 def loose(model: nn.Module) -> Iterator[Tensor]:
-    """Tensors that modules hold as plain attributes: kept results, old-style `weight_norm`. Python cannot copy those
-    that were computed with gradients."""
+    """What modules hold as plain attributes (kept results, old-style `weight_norm`), and buffers written with a graph.
+
+    Python cannot copy a tensor that was computed with gradients.
+    """
     for module in model.modules():
         yield from (value for value in vars(module).values() if isinstance(value, Tensor))
+    yield from (buffer for buffer in model.buffers() if buffer.grad_fn is not None)
 
 
 def set_module(model: nn.Module, fqn: str, module: nn.Module) -> None:

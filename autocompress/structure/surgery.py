@@ -106,8 +106,8 @@ def _edits(model: nn.Module, group: Candidate) -> Iterator[dict[str, str]]:
     found: dict[str, str] = {}
     for owner in dict.fromkeys(role.fqn.rpartition(".")[0] for role in group.roles.values()):
         for name, value in vars(model.get_submodule(owner)).items():
-            size = next((key for key, known in sizes.items() if known == value), None)
-            if type(value) is int and size:
+            size = next((key for key, known in sizes.items() if type(value) is int and known == value), None)
+            if size:
                 found[f"{owner}.{name}" if owner else name] = size
     paths = list(found)[:MOST_ATTRIBUTES]
     for count in range(len(paths), 0, -1):
