@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,17 @@ SEVERAL, ONE = torch.rand(2, 3), torch.rand(2, 1)
 
 
 @pytest.mark.parametrize("task", AUTO_CLASSES)
+def test_nested_outputs_are_compared_where_the_outermost_tensors_are() -> None:
+    @dataclass
+    class Answer:
+        parts: tuple[dict[str, torch.Tensor], int]
+
+    evaluator, batches = OutputFidelity(), [{"x": torch.zeros(2)}]
+    reference = evaluator.reference(lambda _: Answer(({"h": torch.tensor([[1.0, 0.0]])}, 3)), batches)
+    score = evaluator.score(lambda _: Answer(({"h": torch.tensor([[1.0, 1.0]])}, 3)), batches, reference)
+    assert score.value == pytest.approx(2**-0.5)
+
+
 def test_every_task_has_one_default_evaluator_for_an_output_of_its_kind(task: str) -> None:
     evaluators = [one for one in load_registry().evaluators.values() if task in one.tasks and not one.needs]
     suited = [one.name for one in evaluators if not one.unsuited(SEVERAL, [])]
