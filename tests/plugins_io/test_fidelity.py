@@ -194,17 +194,6 @@ def test_retrieval_is_reported_where_rows_have_groups(models: Path) -> None:
     assert set(plain) == {"p5_cosine"}
 
 
-def test_any_output_can_be_compared() -> None:
-    evaluator, batches = OutputFidelity(), [{"x": torch.zeros(2)}]
-    reference = evaluator.reference(lambda _: (torch.tensor([1]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])), batches)
-    score = evaluator.score(lambda _: {"y": torch.tensor([[2.0, 0.0], [1.0, 1.0]])}, batches, reference)
-    assert score.per_row == pytest.approx((1.0, 2**-0.5))
-
-
-SEVERAL, ONE = torch.rand(2, 3), torch.rand(2, 1)
-
-
-@pytest.mark.parametrize("task", AUTO_CLASSES)
 def test_nested_outputs_are_compared_where_the_outermost_tensors_are() -> None:
     @dataclass
     class Answer:
@@ -216,6 +205,17 @@ def test_nested_outputs_are_compared_where_the_outermost_tensors_are() -> None:
     assert score.value == pytest.approx(2**-0.5)
 
 
+def test_any_output_can_be_compared() -> None:
+    evaluator, batches = OutputFidelity(), [{"x": torch.zeros(2)}]
+    reference = evaluator.reference(lambda _: (torch.tensor([1]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])), batches)
+    score = evaluator.score(lambda _: {"y": torch.tensor([[2.0, 0.0], [1.0, 1.0]])}, batches, reference)
+    assert score.per_row == pytest.approx((1.0, 2**-0.5))
+
+
+SEVERAL, ONE = torch.rand(2, 3), torch.rand(2, 1)
+
+
+@pytest.mark.parametrize("task", AUTO_CLASSES)
 def test_every_task_has_one_default_evaluator_for_an_output_of_its_kind(task: str) -> None:
     evaluators = [one for one in load_registry().evaluators.values() if task in one.tasks and not one.needs]
     suited = [one.name for one in evaluators if not one.unsuited(SEVERAL, [])]
