@@ -17,7 +17,10 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def weight_of(linear: nn.Module) -> Tensor:
-    """The weight as (out_features, in_features), detached; shares memory with the module."""
+    """The weight as (out_features, in_features), detached; shares memory with the module.
+
+    Of an embedding or a convolution the weight as it is. A parametrized weight (`weight_norm`) is what it amounts to.
+    """
     weight = linear.weight
     assert isinstance(weight, Tensor)
     return weight.detach().T if _is_conv1d(linear) else weight.detach()
