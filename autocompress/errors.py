@@ -74,3 +74,9 @@ class NothingRunsError(AutocompressError):
 
 class TrialError(AutocompressError):
     """This one policy cannot be built, run or scored; it is recorded and the search goes on."""
+
+
+def cause_of(error: BaseException) -> str:
+    """The cause that an option or a trial is dropped for: one line, with the class of an error that is not ours."""
+    words = str(error) if isinstance(error, AutocompressError) else f"{type(error).__name__}: {error}"
+    return (words or type(error).__name__).splitlines()[0]

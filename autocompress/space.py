@@ -6,7 +6,7 @@ ties by ``share``), with a finite list of legal options, the first of which leav
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -70,9 +70,16 @@ class Binding:
     dropped: Mapping[str, str]
 
 
-def bind(space: SearchSpace, layers: Sequence[Layer], registry: Registry, target: Target) -> Binding:
-    """The finite options of every layer on this target.
+Prove = Callable[[Layer, LayerPolicy], str]
+"""Why an option does not run where its layer stands, or "" when it does."""
 
+
+def bind(
+    space: SearchSpace, layers: Sequence[Layer], registry: Registry, target: Target, prove: Prove | None = None
+) -> Binding:
+    """The finite options of every layer on this target; those that ``prove`` finds fault with are dropped.
+
+    One option of each combination of techniques speaks for the others of it.
     Raises SpaceError for a pattern that matches no layer, an unknown technique or kind, or a value out of its domain.
     """
     dropped: dict[str, str] = {}
@@ -87,6 +94,10 @@ def bind(space: SearchSpace, layers: Sequence[Layer], registry: Registry, target
                 offers.setdefault(layer.fqn, []).append((stage, steps))
                 shares[layer.fqn] = max(shares.get(layer.fqn, "layer"), rule.share, key=SHARES.index)
     options = {fqn: _combine(stages) for fqn, stages in offers.items()}
+    if prove is not None:
+        offered = [layer for layer in layers if layer.fqn in options]
+        proven = {layer.fqn: _proven(layer, options[layer.fqn], prove, dropped) for layer in offered}
+        options = {fqn: left for fqn, left in proven.items() if len(left) > 1}
     members: dict[str, list[Layer]] = {}
     ties = _ties(layers)
     for layer in layers:
@@ -147,6 +158,19 @@ def _combine(stages: list[tuple[int, list[Step]]]) -> tuple[LayerPolicy, ...]:
         known.extend(step for step in steps if step not in known)
     combinations = product(*(by_stage[stage] for stage in sorted(by_stage)))
     return tuple(LayerPolicy(tuple(step for step in chosen if step is not None)) for chosen in combinations)
+
+
+def _proven(
+    layer: Layer, options: tuple[LayerPolicy, ...], prove: Prove, dropped: dict[str, str]
+) -> tuple[LayerPolicy, ...]:
+    causes: dict[tuple[str, ...], str] = {(): ""}
+    for option in options:
+        techniques = tuple(step.technique for step in option.steps)
+        if techniques not in causes:
+            causes[techniques] = cause = prove(layer, option)
+            if cause:
+                dropped[f"{'+'.join(techniques)} on {layer.fqn}"] = cause
+    return tuple(option for option in options if not causes[tuple(step.technique for step in option.steps)])
 
 
 def _ties(layers: Sequence[Layer]) -> dict[str, str]:

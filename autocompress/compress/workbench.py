@@ -15,7 +15,7 @@ from autocompress.compress.statistics import StatisticsStore
 from autocompress.layer import Layer
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
-from autocompress.structure.modules import get_attribute, install
+from autocompress.structure.modules import get_attribute, install, loose
 
 
 class Workbench:
@@ -85,7 +85,7 @@ class Workbench:
 
 def share(model: nn.Module) -> nn.Module:
     """A copy of the module tree that shares every weight with the original."""
-    tensors = [*model.parameters(), *model.buffers()]
+    tensors = [*model.parameters(), *model.buffers(), *loose(model)]
     return deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
 
 

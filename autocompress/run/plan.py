@@ -14,6 +14,7 @@ from autocompress.objective import MAXIMIZE, Budget, Objective
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
 from autocompress.run.contexts import Contexts
+from autocompress.run.in_place import prover
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
 from autocompress.run.proving import check_some_run, proven
@@ -22,7 +23,6 @@ from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, bind
-from autocompress.structure import record
 from autocompress.technique import Stage
 
 LEAST_LOSS = 1e-9
@@ -42,7 +42,7 @@ class Plan:
 def bind_space(setup: Setup, progress: Progress) -> Binding:
     """The space on this model and target; raises SpaceError before anything is measured or written."""
     progress(Event("bind", message="binding the search space"))
-    binding = bind(setup.space, setup.layers, setup.registry, setup.target)
+    binding = bind(setup.space, setup.layers, setup.registry, setup.target, prover(setup))
     _tell(progress, "bind", "not offered", binding.dropped)
     return binding
 
@@ -65,26 +65,29 @@ def make_plan(
     statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
     binding = proven(setup, binding, bench, store, contexts, progress)
-    prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    calibration = setup.rows["calibration"]
+    prices = Prices(setup.model, setup.layers, binding, setup.registry, [setup.example, *calibration], progress)
     table = CostTable(
         setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
     )
-    prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, latency)
+    prices.measure_costs(table, latency)
     sensitivity = Sensitivity(
         bench,
         setup.layers,
         setup.evaluator,
         setup.rows["probe"],
-        record(setup.model, prices.owners, setup.rows["calibration"][0]),
+        prices.record(calibration),
         store.memo,
         contexts.quality,
     )
     prices.measure_damage(sensitivity, probes=probes)
-    _tell(progress, "sensitivity", "does not run", sensitivity.refused)
+    refused = {**prices.refused, **sensitivity.refused}
+    _tell(progress, "sensitivity", "does not run", refused)
+    binding = Binding(prices.slots, {**binding.dropped, **refused})
     units = build_table(
         binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)
     )
-    check_some_run(setup.space.name, units, {**binding.dropped, **sensitivity.refused})
+    check_some_run(setup.space.name, units, binding.dropped)
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
     progress(Event("sensitivity", message=message, note=True))

@@ -15,7 +15,7 @@ from autocompress.run.proof import Proof, Trier, cases_of, prove
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table
 from autocompress.space import Binding
-from autocompress.structure import record
+from autocompress.structure import record_first
 
 
 class _FoundDangerousError(Exception):
@@ -41,7 +41,9 @@ def proven(
         if any(setup.registry.technique(step.technique).needs_calibration for _, step in cases):
             len(bench.statistics)  # collected here, once, and not by each process anew
         owners = {layer.owner for layer, _ in cases}
-        tried = Trier(bench, setup.registry, record(setup.model, owners, setup.example))
+        tried = Trier(
+            bench, setup.registry, record_first(setup.model, owners, [setup.example, *setup.rows["calibration"]])
+        )
         proof = prove(cases, tried, lambda what: progress(Event("bind", message=f"first run, in a process: {what}")))
         if proof.refused:
             store.put(ours, [[*key, cause] for key, cause in proof.refused.items()])

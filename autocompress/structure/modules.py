@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def owner_of(fqns: Sequence[str]) -> str:
@@ -18,6 +18,20 @@ def owner_of(fqns: Sequence[str]) -> str:
             break
         common.append(level[0])
     return ".".join(common)
+
+
+def nearest(fqn: str, called: Container[str]) -> str:
+    """The module itself or else the smallest one around it that is called: a list of modules never is, "" always."""
+    while fqn and fqn not in called:
+        fqn = fqn.rpartition(".")[0]
+    return fqn
+
+
+def loose(model: nn.Module) -> Iterator[Tensor]:
+    """Tensors that modules hold as plain attributes: kept results, old-style `weight_norm`. Python cannot copy those
+    that were computed with gradients."""
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 
 def set_module(model: nn.Module, fqn: str, module: nn.Module) -> None:

@@ -6,6 +6,7 @@ integer attributes, equal to a size of the group, under which cut and mask agree
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
@@ -14,16 +15,25 @@ from torch import Tensor, nn
 
 from autocompress.layer import Role
 from autocompress.linears import bias_of, make_linear, weight_of
+from autocompress.nested import main_output
 from autocompress.structure.groups import Candidate
 from autocompress.structure.modules import installed
-from autocompress.structure.outputs import main_output
 from autocompress.structure.trace import call
 
+logger = logging.getLogger(__name__)
 MOST_ATTRIBUTES = 6
 
 
 def prove(model: nn.Module, group: Candidate, example: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:
     """Attribute edits that the group needs, and "" or the reason why it cannot be changed."""
+    try:
+        return _proven(model, group, example)
+    except Exception as error:  # a stranger's model may raise anything
+        logger.debug("cannot cut %s", group, exc_info=True)
+        return {}, f"no unit can be cut out of it ({_first_line(error)})"
+
+
+def _proven(model: nn.Module, group: Candidate, example: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:
     modules, columns, sizes = _cut(model, group)
     exit_role = "down" if group.kind == "ffn" else "out"
     exit_fqn = group.roles[exit_role].fqn
@@ -39,13 +49,17 @@ def prove(model: nn.Module, group: Candidate, example: Mapping[str, Tensor]) -> 
             try:
                 with installed(model, modules, values):
                     cut = main_output(call(model, example))
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
-                # Cutting a tensor that the model reshapes elsewhere raises whatever that code raises.
-                reason = f"its features are used elsewhere in the model ({str(error).splitlines()[0][:80]})"
+            except Exception as error:  # cutting what the model reshapes elsewhere raises whatever that raises
+                logger.debug("cutting with %s", edits, exc_info=True)
+                reason = f"its features are used elsewhere in the model ({_first_line(error)})"
                 continue
             if cut.shape == masked.shape and torch.allclose(cut, masked, rtol=1e-3, atol=1e-4):
                 return dict(edits), ""
     return {}, reason
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:80]
 
 
 def _cut(model: nn.Module, group: Candidate) -> tuple[dict[str, nn.Module], Tensor, dict[str, int]]:
