@@ -24,6 +24,7 @@ from autocompress.engine.model import Model
 from autocompress.engine.problem import LOSS, Assignment, Evaluate, Outcome, Problem
 from autocompress.engine.proposals import local_moves, lowest_fraction, neighbours, next_fractions, sweep_fractions
 from autocompress.engine.racing import Races, Screen
+from autocompress.engine.scale import hoped
 from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
 from autocompress.engine.tables import Floats, Ints, as_array
@@ -272,7 +273,7 @@ class _Run:
         """
         values = self.model.predict(policies)
         if optimism and LOSS in values:
-            values[LOSS] = values[LOSS] * np.exp(-optimism * self.model.surrogate.uncertainty(policies))
+            values[LOSS] = hoped(values[LOSS], optimism * self.model.surrogate.uncertainty(policies))
         return self._added(values)
 
     def _added(self, values: dict[str, Floats]) -> Floats:

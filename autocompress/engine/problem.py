@@ -1,7 +1,7 @@
 """The search problem as numbers: units to decide, their options, budgets and objectives; no torch, no model.
 
 Additions to a bare option table, all optional: `Option.formats` and `Resource.switch` price a change of number format
-between neighbouring units, and `Problem.logged` names the positive objectives that are compared by ratio.
+between neighbouring units, and `Problem.logged` names the objectives that are compared by ratio.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Option:
     """One way to treat a unit; `options[0]` of a unit leaves it dense.
 
     costs         additive contribution per resource, in that resource's unit (seconds, bytes).
-    damage        predicted additive loss, >= 0.
+    damage        predicted additive loss; negative where the option is better than dense.
     damage_parts  the same loss split by technique; empty means all of it belongs to the joined techniques.
     formats       number formats of what the unit runs, in order ("int8", "int8", ""); every change from one to the
                   next, within the unit and to its neighbours, costs `Resource.switch`.
@@ -89,9 +89,9 @@ class Problem:
                 missing = names - option.costs.keys()
                 if missing:
                     raise ValueError(f"option {option.label!r} of unit {unit.name!r} has no cost for {sorted(missing)}")
-                if not (math.isfinite(option.damage) and option.damage >= 0):
+                if not math.isfinite(option.damage):
                     raise ValueError(
-                        f"option {option.label!r} of unit {unit.name!r}: damage {option.damage} is not >= 0"
+                        f"option {option.label!r} of unit {unit.name!r}: damage {option.damage} is not finite"
                     )
             if not unit.options:
                 raise ValueError(f"unit {unit.name!r} has no options; give it at least the dense one")

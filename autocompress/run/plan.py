@@ -24,7 +24,8 @@ from autocompress.space import Binding, bind
 from autocompress.structure import record
 from autocompress.technique import Stage
 
-LEAST_LOSS = 1e-9
+ROUNDING = 1e-9
+"""The loss that a floor of exactly the dense quality still permits."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _limit(budget: Budget, dense: Dense, baseline: Mapping[str, float]) -> float
     """The limit in what the engine minimises."""
     if budget.objective.name == "quality":
         floor = budget.limit * dense.quality if budget.relative else budget.limit
-        return max(dense.quality - floor, LEAST_LOSS)
+        return dense.quality - floor + ROUNDING
     limit = budget.absolute(baseline)
     return -limit if budget.objective.direction == MAXIMIZE else limit
 

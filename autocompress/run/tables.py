@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -122,8 +122,8 @@ def _options(kept: Sequence[Priced], formats: Sequence[tuple[str, ...]]) -> list
             label += "'"
         labels.add(label)
         techniques = tuple(sorted({step.technique for policy in one.layers.values() for step in policy.steps}))
-        costs = {"latency": max(one.seconds, 0.0), "memory": one.bytes, "size": one.bytes}
-        options.append(Option(label, techniques, costs, max(0.0, one.total), dict(one.damage), numbers))
+        costs = {"latency": one.seconds, "memory": one.bytes, "size": one.bytes}
+        options.append(Option(label, techniques, costs, one.total, dict(one.damage), numbers))
     return options
 
 
@@ -157,8 +157,3 @@ def _thin(options: list[Priced]) -> list[Priced]:
         spread = np.linspace(0, len(kept) - 1, MOST_OPTIONS - 2).round().astype(int)
         kept = list(dict.fromkeys([*dense, *(kept[i] for i in spread), fastest, smallest]))
     return [options[i] for i in kept]
-
-
-def rescale(priced: Priced, factors: Mapping[str, float]) -> Priced:
-    """Cheap scores turned into losses by the probed factor of each technique."""
-    return replace(priced, damage={name: value * factors[name] for name, value in priced.damage.items()})
