@@ -25,6 +25,7 @@ StatisticsStore = Mapping[str, Statistics]
 BLOCK = 2**23
 """Numbers that are held in double at a time: memory does not grow with the rows of a batch."""
 
+
 class LazyStatistics(Mapping[str, Statistics]):
     """Statistics that are collected when the first technique asks for them: some policies need none."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 LOSS = "loss"
+MOST_OBJECTIVES = 4
 
 Assignment = tuple[int, ...]
 """One option index per unit, in the order of `Problem.units`."""
@@ -81,8 +82,8 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.units:
             raise ValueError("a problem needs at least one unit, got none")
-        if not 2 <= len(self.objectives) <= 4 or len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"a problem has 2 to 4 different objectives, got {self.objectives}")
+        if not 2 <= len(self.objectives) <= MOST_OBJECTIVES or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"a problem has 2 to {MOST_OBJECTIVES} different objectives, got {self.objectives}")
         names = {resource.name for resource in self.resources}
         for unit in self.units:
             for option in unit.options:

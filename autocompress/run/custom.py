@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autocompress.compress import LazyStatistics, Workbench, build_layers, collect_statistics, parts
-from autocompress.compress.workbench import share
-from autocompress.errors import TrialError
+from autocompress.compress import LazyStatistics, Workbench, build_layers, collect_statistics, parts, share
+from autocompress.errors import TrialError, UsageError
 from autocompress.objective import MAXIMIZE, Objective
 from autocompress.policy import LayerPolicy, Policy
 from autocompress.run.setup import Setup
@@ -76,7 +75,10 @@ class _Skeleton:
         self._model, self._layers, self._registry = share(setup.model), setup.layers, setup.registry
         self._objectives = {objective.name: objective for objective in objectives}
         self._known: dict[str, Mapping[str, float]] = {}
-        self.dense = {name: _value(objective, setup.model) for name, objective in self._objectives.items()}
+        try:
+            self.dense = {name: _value(objective, setup.model) for name, objective in self._objectives.items()}
+        except TrialError as error:
+            raise UsageError(f"{error}, for the dense model; an objective is a function of the module.") from error
 
     def keep(self, names: set[str]) -> None:
         """Ask for these only."""
