@@ -231,9 +231,8 @@ def nobody_leaves() -> Iterator[None]:
     except SystemExit as stop:
         blamed = at_fault(stop)
         whose = "a library" if blamed is None else f"plugin {blamed[0]!r} of distribution {blamed[1]!r}"
-        raise PluginError(
-            f"{whose} called sys.exit({stop.code!r}){_place(stop)}; a plugin must raise instead."
-        ) from stop
+        what = f"called sys.exit({stop.code!r}){_place(stop)}"
+        raise PluginError(f"{whose} {what}; a plugin must raise instead.") from stop
 
 
 def missing(requires: Iterable[str]) -> str:

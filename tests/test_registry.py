@@ -91,9 +91,9 @@ def test_listeners_that_fail_are_named_and_the_others_are_told() -> None:
 
 
 def test_a_plugin_cannot_end_the_users_program() -> None:
-    with pytest.raises(PluginError, match=r"called sys\.exit\(0\), test_registry\.py line \d+; a plugin must raise"):
-        with nobody_leaves():
-            raise SystemExit(0)
+    expected = r"called sys\.exit\(0\), test_registry\.py line \d+; a plugin must raise"
+    with pytest.raises(PluginError, match=expected), nobody_leaves():
+        raise SystemExit(0)
     with pytest.raises(KeyboardInterrupt), nobody_leaves():
         raise KeyboardInterrupt
 

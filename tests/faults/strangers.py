@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TECHNIQUE = """
-import os, signal, sys, time
+import os, signal, sys, time, traceback
 import torch
 from torch import nn
 from autocompress import Choice, Replacement, Stage, Technique, hookimpl
