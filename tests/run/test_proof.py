@@ -165,6 +165,18 @@ def test_a_change_in_place_is_undone_and_named(how: str) -> None:
         assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num()), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.bfloat16, torch.int8, torch.bool])
+def test_every_type_of_number_is_looked_at(dtype: torch.dtype) -> None:
+    module = nn.Module()
+    module.register_buffer("w", torch.ones(3, 4).to(dtype).T)
+    module.register_buffer("scalar", torch.tensor(1.0))
+    with untouched([module], "x"):
+        pass
+    with pytest.raises(ChangedError, match="'w'"), untouched([module], "x"):
+        module.w.data[1, 2] = 0
+    assert torch.equal(module.w.float(), torch.ones(4, 3))
+
+
 def test_reading_is_no_change_and_an_error_inside_passes() -> None:
     linear = nn.Linear(4, 4)
     with untouched([linear, linear], "x"):
