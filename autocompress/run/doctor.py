@@ -10,21 +10,20 @@ from typing import Any
 from autocompress.cost import Cost, CostTable
 from autocompress.engine.store import Store
 from autocompress.layer import Layer
+from autocompress.run.binding import bind_proven
 from autocompress.run.cache import open_cache
 from autocompress.run.contexts import contexts_of
-from autocompress.run.in_place import prover
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Progress
 from autocompress.run.request import SearchRequest
 from autocompress.run.setup import check_names, set_up
 from autocompress.run.trials import weight_bytes
-from autocompress.space import bind
 
 
 def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, Any]]:
     """One row per unique (kind, shape, option): speed-up with interval and bytes, or why it is not offered."""
     setup = set_up(request, check_names(request, budgets=False), progress)
-    binding = bind(setup.space, setup.layers, setup.registry, setup.target, prover(setup))
+    binding = bind_proven(setup)
     batches = [setup.example, *setup.rows["calibration"]]
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     contexts = contexts_of(setup)

@@ -64,7 +64,7 @@ class InPlace:
                 fill_(module)
             with torch.inference_mode(), installed(self._model, changes.modules, changes.attributes):
                 _compare(self._recorded[around], self._model.get_submodule(around))
-        except Exception as error:  # a stranger's module may raise anything: this option is not offered
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything: this option is not offered
             logger.debug("%s does not run in %s", option.label(), around, exc_info=True)
             return cause_of(error)
         return ""

@@ -11,9 +11,9 @@ from autocompress.engine.store import Store
 from autocompress.evaluator import Batch, inputs_of
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
+from autocompress.run.binding import bind_proven
 from autocompress.run.contexts import Contexts
 from autocompress.run.custom import Custom
-from autocompress.run.in_place import prover
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
 from autocompress.run.proving import check_some_run, proven
@@ -22,7 +22,7 @@ from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
 from autocompress.sensitivity import Sensitivity
-from autocompress.space import Binding, bind
+from autocompress.space import Binding
 from autocompress.technique import Stage
 
 
@@ -40,7 +40,7 @@ class Plan:
 def bind_space(setup: Setup, progress: Progress) -> Binding:
     """The space on this model and target; raises SpaceError before anything is measured or written."""
     progress(Event("bind", message="binding the search space"))
-    binding = bind(setup.space, setup.layers, setup.registry, setup.target, prover(setup))
+    binding = bind_proven(setup)
     _tell(progress, "bind", "not offered", binding.dropped)
     progress(Event("bind", message=out_of_reach_line(setup.model, binding), note=True))
     return binding

@@ -62,17 +62,17 @@ def proven(
         progress(Event("bind", message=f"not offered: {cause}", note=True))
     left = proof.without(binding)
     if not left.slots:
-        raise NothingRunsError(_nothing(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))
+        raise NothingRunsError(nothing_runs(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))
     return left
 
 
 def check_some_run(space: str, table: Table, causes: Mapping[str, str]) -> None:
     """Raise NothingRunsError when options failed and none is left; that none pays here is an answer, not a fault."""
     if causes and all(len(unit.options) < 2 for unit in table.units):
-        raise NothingRunsError(_nothing(space, causes))
+        raise NothingRunsError(nothing_runs(space, causes))
 
 
-def _nothing(space: str, causes: Mapping[str, str]) -> str:
+def nothing_runs(space: str, causes: Mapping[str, str]) -> str:
     """One cause for each technique; ``causes`` are by "option on layer"."""
     first: dict[str, str] = {}
     for where, cause in causes.items():

@@ -18,6 +18,8 @@ CAUSES = {
     "blocks": "did not finish within",
     "scales": "changed 'weight' of the dense model in place",
     "replaces": "changed 'weight' of the dense model in place",
+    "aborts": "SIGABRT",
+    "runs": "exit code 9",
 }
 
 
