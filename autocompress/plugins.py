@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -220,6 +221,18 @@ def at_fault(error: BaseException) -> tuple[str, str] | None:
     entry = entries[at]
     source = entry.dist.name if entry.dist else entry.value
     return None if source == core else (entry.name, source)
+
+
+@contextmanager
+def nobody_leaves() -> Iterator[None]:
+    """A plugin that calls sys.exit inside the block does not end the user's program: it is a PluginError."""
+    try:
+        yield
+    except SystemExit as stop:
+        blamed = at_fault(stop)
+        whose = "a library" if blamed is None else f"plugin {blamed[0]!r} of distribution {blamed[1]!r}"
+        what = f"called sys.exit({stop.code!r}){_place(stop)}"
+        raise PluginError(f"{whose} {what}; a plugin must raise instead.") from stop
 
 
 def missing(requires: Iterable[str]) -> str:

@@ -99,3 +99,13 @@ def test_only_a_full_disk_is_called_one() -> None:
     assert full(OSError(errno.EACCES, "denied")) == 0
     with pytest.raises(KeyError), told_when_full("x"):
         raise KeyError("x")
+
+
+def test_a_run_folder_that_did_not_come_to_be_is_used_by_the_same_command(tmp_path: Path) -> None:
+    from autocompress.run.folder import RunFolder
+
+    identity = {"model": "x" * 100}
+    with room(50), pytest.raises(DiskFullError, match="disk full"):
+        RunFolder(tmp_path / "run", identity)
+    assert not list((tmp_path / "run").glob("*.tmp"))
+    RunFolder(tmp_path / "run", identity).close()

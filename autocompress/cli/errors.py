@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 
@@ -25,7 +25,16 @@ _USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__n
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: whoever ends us gets what Ctrl-C gets, work kept and told, under a code of its own."""
+    """SIGTERM: whoever ends us gets what Ctrl-C gets, work kept and told, under a code of its own.
+
+    ``raised`` since a command began: typer makes one exit code of every KeyboardInterrupt.
+    """
+
+    raised: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__("terminated")
+        Terminated.raised = True
 
 
 class Interrupted(Exception):  # noqa: N818  (an end that the user asked for, not an error)
@@ -46,6 +55,7 @@ class Fault(Exception):  # noqa: N818
 
 def run(app: typer.Typer, arguments: list[str]) -> int:
     """Run a typer app; every outcome becomes an exit code, every error one line on stderr."""
+    Terminated.raised = False
     try:
         code = app(arguments, prog_name="autocompress", standalone_mode=False)
         sys.stdout.flush()
@@ -56,10 +66,9 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     except Interrupted as stop:
         for line in stop.lines:
             say(stderr(), line)
-        return _code(stop.__cause__)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        say(stderr(), "terminated" if isinstance(stop, Terminated) else "interrupted")
-        return _code(stop)
+        return TERMINATED if isinstance(stop.__cause__, Terminated) else INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        return _stopped()
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as stop:  # what typer makes of a broken pipe
@@ -70,11 +79,14 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         return _fault(fault.__cause__ or fault, fault.folder)
     except Exception as error:  # noqa: BLE001  (the last line of defence: whatever it is, the user gets one line)
         return _fault(error, None)
+    if code == INTERRUPTED:
+        return _stopped()
     return code if isinstance(code, int) else KEPT
 
 
-def _code(stop: BaseException | None) -> int:
-    return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+def _stopped() -> int:
+    say(stderr(), "terminated" if Terminated.raised else "interrupted")
+    return TERMINATED if Terminated.raised else INTERRUPTED
 
 
 def _reader_gone() -> int:

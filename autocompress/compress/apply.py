@@ -65,7 +65,8 @@ def build_layers(model: nn.Module, policy: Policy, layers: Sequence[Layer], regi
     """The modules of a policy with their shapes and dtypes but without weights. Raises as `compress_layers`."""
 
     def make(technique: Technique, group: Group, step: Step, _calibration: Calibration) -> Replacement:
-        return technique.build(group, step.params)
+        with untouched(group.modules.values(), f"{step.label()} on {group.layer.fqn!r}"):
+            return technique.build(group, step.params)
 
     return _walk(model, policy, layers, registry, make, {})
 

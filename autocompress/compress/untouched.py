@@ -19,14 +19,15 @@ class ChangedError(TrialError):
 def untouched(modules: Iterable[nn.Module], who: str) -> Iterator[None]:
     """Whatever the block does to the parameters and buffers of ``modules`` is undone.
 
-    Raises ChangedError, naming ``who`` and the first tensor, when it did anything. Tensors on meta have no values.
+    Raises ChangedError, naming ``who`` and the first tensor, when it did anything. Looks at plain tensors with values:
+    none on meta, none of another package's kind.
     """
     kept: dict[tuple[int, str], tuple[nn.Module, str, Tensor, Tensor]] = {}
     for top in modules:
         for module in top.modules():
             for store in (module._parameters, module._buffers):
                 for name, tensor in store.items():
-                    if tensor is not None and tensor.device.type != "meta":
+                    if tensor is not None and _plain(tensor):
                         kept.setdefault((id(module), name), (module, name, tensor, tensor.detach().clone()))
     try:
         yield
@@ -46,15 +47,20 @@ def _restored(module: nn.Module, name: str, tensor: Tensor, values: Tensor) -> b
     replaced = store.get(name) is not tensor
     if replaced:
         setattr(module, name, tensor)
-    same = tensor.shape == values.shape and tensor.dtype == values.dtype and _equal(tensor.detach(), values)
-    if not same:
-        with torch.no_grad():
-            tensor.data = values
+    alike = tensor.shape == values.shape and tensor.dtype == values.dtype
+    same = alike and _equal(tensor.detach(), values)
+    if not same and alike:
+        tensor.detach().copy_(values)  # in its own memory, which others may share
+    elif not same:
+        tensor.data = values
     return replaced or not same
 
 
+def _plain(tensor: Tensor) -> bool:
+    known = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_quantized and tensor.layout == torch.strided
+    return known and tensor.device.type != "meta"
+
+
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """By value, NaN equal to NaN."""
-    if torch.equal(one, other):
-        return True
-    return one.is_floating_point() and torch.equal(one.nan_to_num(), other.nan_to_num())
+    """Bit by bit: so NaN equals NaN, in every type of number."""
+    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))

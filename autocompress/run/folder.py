@@ -17,6 +17,8 @@ from autocompress.errors import RunError
 from autocompress.report.files import write_whole
 
 FORMAT_VERSION = 1
+EARLY = (".lock", "error.log")
+"""What a search that ended before its first line was written (on a full disk, say) leaves in its folder."""
 
 
 def default_folder(model: str, budgets: tuple[str, ...], device: str) -> Path:
@@ -38,7 +40,7 @@ class RunFolder:
         self.path = path
         record = path / "run.json"
         try:
-            if path.exists() and not record.exists() and any(path.iterdir()):
+            if path.exists() and not record.exists() and any(one.name not in EARLY for one in path.iterdir()):
                 raise RunError(f"{str(path)!r} is not empty and holds no run; give a new or empty folder as --out.")
             path.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(path)

@@ -66,11 +66,13 @@ def make_plan(
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
+    offered = binding.dropped
     binding = proven(setup, binding, bench, store, contexts, progress)
     calibration = setup.rows["calibration"]
     batches = [setup.example, *calibration]
     binding, failed = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), binding)
     _tell(progress, "bind", "does not run where it stands", failed)
+    failed = {where: why for where, why in binding.dropped.items() if where not in offered}
     check_some_bound(setup.space.name, binding, failed)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     table = CostTable(
@@ -94,7 +96,7 @@ def make_plan(
         binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry),
         price_custom=custom.price if custom is not None else lambda _: {},
     )  # fmt: skip
-    check_some_run(setup.space.name, units, binding.dropped)
+    check_some_run(setup.space.name, units, {**failed, **refused})
     _tell_table(units, progress)
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"

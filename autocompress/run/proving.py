@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from autocompress.compress import Workbench
 from autocompress.engine.store import Store
@@ -27,7 +26,8 @@ def proven(
 ) -> Binding:
     """The binding without what hangs, kills its process or changes the dense model. Raises NothingRunsError for none.
 
-    On a GPU nothing is proven: a fork cannot use the parent's device.
+    On a GPU nothing is proven: a fork cannot use the parent's device. Nor is it where the dense model does not survive
+    a fork: that says nothing about any option.
     """
     cases = cases_of(binding.slots)
     if setup.target.device != "cpu":
@@ -43,6 +43,10 @@ def proven(
         owners = {layer.owner for layer, _ in cases}
         calls = record_first(setup.model, owners, [setup.example, *setup.rows["calibration"]])
         tried = Trier(bench, setup.registry, calls)
+        if prove(cases[-1:], lambda layer, _: tried.dense(layer), lambda _: None).refused:
+            words = "a fork of this process cannot run the model here: options are not tried in one first"
+            progress(Event("bind", message=words, note=True))
+            return True
         proof = prove(cases, tried, lambda what: progress(Event("bind", message=f"first run, in a process: {what}")))
         if proof.refused:
             store.put(ours, [[*key, cause] for key, cause in proof.refused.items()])
@@ -58,24 +62,28 @@ def proven(
         progress(Event("bind", message=f"not offered: {cause}", note=True))
     left = proof.without(binding)
     if not left.slots:
-        raise NothingRunsError(_nothing(setup.space.name, proof.refused.values()))
+        raise NothingRunsError(nothing_runs(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))
     return left
 
 
 def check_some_bound(space: str, binding: Binding, causes: Mapping[str, str]) -> None:
     """Raise NothingRunsError when no layer has an option left."""
     if not binding.slots:
-        raise NothingRunsError(_nothing(space, causes.values()))
+        raise NothingRunsError(nothing_runs(space, causes))
 
 
 def check_some_run(space: str, table: Table, causes: Mapping[str, str]) -> None:
     """Raise NothingRunsError when options failed and none is left; that none pays here is an answer, not a fault."""
     if causes and all(len(unit.options) < 2 for unit in table.units):
-        raise NothingRunsError(_nothing(space, causes.values()))
+        raise NothingRunsError(nothing_runs(space, causes))
 
 
-def _nothing(space: str, causes: Any) -> str:
-    told = list(dict.fromkeys(causes))
+def nothing_runs(space: str, causes: Mapping[str, str]) -> str:
+    """One cause for each technique; ``causes`` are by "option on layer"."""
+    first: dict[str, str] = {}
+    for where, cause in causes.items():
+        first.setdefault(where.partition(" on ")[0].partition("(")[0], cause)
+    told = list(dict.fromkeys(first.values()))
     more = f"; and {len(told) - 3} more causes" if len(told) > 3 else ""
     return f"no option of space {space!r} runs on this model: {'; '.join(told[:3])}{more}"
 

@@ -26,6 +26,8 @@ from autocompress.runtime import Program, Runtime
 from autocompress.target import Target
 
 SECONDS, ROUNDS = 1.0, 40
+MOST_BEGUN = 2
+"""Times that a trial may end the whole process, by a crash in a library say, before it counts as failed."""
 RUNG = 1
 """Batches of a rung of a race."""
 SESSION_SD = 0.01
@@ -80,7 +82,7 @@ class Trials:
         """What the engine calls. A policy that cannot be built, run or scored is an outcome with its cause."""
         policy = self._policy_of(assignment)
         try:
-            found = self._store.memo(f"trial/{self._context}/{policy.digest()}", lambda: self._measure(policy))
+            found = self._store.memo(f"trial/{self._context}/{policy.digest()}", lambda: self._survived(policy))
         except TrialError as error:
             return Outcome({}, cause=str(error))
         except torch.OutOfMemoryError as error:
@@ -115,6 +117,18 @@ class Trials:
         """Everything that was stored for a policy that was evaluated."""
         stored: dict[str, Any] = self._store.get(f"trial/{self._context}/{policy.digest()}")
         return stored
+
+    def _survived(self, policy: Policy) -> dict[str, Any]:
+        """Measure a policy that did not end the process each time it was tried: resuming must not end it for ever."""
+        key = f"begun/-/{policy.digest()}"
+        begun = int(self._store.get(key)) if key in self._store else 0
+        if begun >= MOST_BEGUN:
+            raise TrialError(f"ended the process {begun} times while it was tried")
+        self._store.put(key, begun + 1)
+        try:
+            return self._measure(policy)
+        finally:  # whatever is raised, an interrupt too, the process lives
+            self._store.put(key, begun)
 
     def _measure(self, policy: Policy) -> dict[str, Any]:
         started = time.monotonic()

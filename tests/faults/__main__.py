@@ -31,6 +31,7 @@ FAULTS: dict[str, Fault] = {
     "plugin: every option fails": plugins.nothing_left,
     "plugin: listeners raise and leave": plugins.listener,
     "plugin: a loader leaves": plugins.loader,
+    "plugin: crashes only in a trial": plugins.crash_in_a_trial,
     "plugin: missing in bench": plugins.missing_in_bench,
     "plugin: passed in from Python": plugins.from_python,
     "session: crashes once": partial(

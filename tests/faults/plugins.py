@@ -18,6 +18,8 @@ CAUSES = {
     "blocks": "did not finish within",
     "scales": "changed 'weight' of the dense model in place",
     "replaces": "changed 'weight' of the dense model in place",
+    "aborts": "SIGABRT",
+    "runs": "exit code 9",
 }
 
 
@@ -64,6 +66,15 @@ def session(scene: Scene, action: str, words: str, codes: tuple[int, ...]) -> tu
     ran = scene.run(*scene.search(space=scene.space("half")))
     said = ran.said(words)
     return ran.code in codes and bool(said), f"code {ran.code}; {said[:110] or ran.errors or ran.stderr[-300:]}"
+
+
+def crash_in_a_trial(scene: Scene) -> tuple[bool, str]:
+    """A technique that behaves alone and kills the search in a trial: the same command survives it the third time."""
+    scene.stranger(running("any(at.name == '_measure' for at in traceback.extract_stack()) and os.abort()"))
+    runs = [scene.run(*scene.search("--trials", 1, space=scene.space("half"))) for _ in range(3)]
+    codes = [ran.code for ran in runs]
+    told = "ended the process 2 times" in "".join(runs[-1].errors)
+    return codes == [-6, -6, 3] and told, f"codes {codes}; {(runs[-1].errors or [''])[0][:90]}"
 
 
 def missing_in_bench(scene: Scene) -> tuple[bool, str]:

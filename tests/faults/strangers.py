@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TECHNIQUE = """
-import os, signal, sys, time
+import os, signal, sys, time, traceback
 import torch
 from torch import nn
 from autocompress import Choice, Replacement, Stage, Technique, hookimpl
@@ -19,6 +19,10 @@ class Half(nn.Module):
     def forward(self, x):
         on_run()
         return nn.functional.linear(x, self.weight.float(), self.bias.float())
+
+class Dies(Half):
+    def forward(self, x):
+        os._exit(9)
 
 def on_run():
     pass
@@ -45,6 +49,7 @@ class Base(Technique):
         return Replacement({"linear": Half(group.modules["linear"])})
 """
 
+_METHODS = dict.fromkeys(("aborts", "runs"), "build(self, group, params)")
 REGISTER = """
 @hookimpl
 def autocompress_techniques():
@@ -60,8 +65,10 @@ FAULTY = {
     "blocks": "signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {9, 19}); time.sleep(600)",
     "scales": "group.modules['linear'].weight.data.mul_(2.0)",
     "replaces": "group.modules['linear'].weight = nn.Parameter(torch.zeros(2, 2))",
+    "aborts": "os.abort()",
+    "runs": "",
 }
-"""Technique name to what it does while it compresses."""
+"""Technique name to what it does while it compresses; ``aborts`` while it builds, ``runs`` when its module runs."""
 
 
 def faulty(*names: str) -> str:
@@ -70,9 +77,9 @@ def faulty(*names: str) -> str:
         f"""
 class {name.title()}(Base):
     name = "{name}"
-    def compress(self, group, params, calibration):
-        {FAULTY[name]}
-        return super().compress(group, params, calibration)
+    def {_METHODS.get(name, "compress(self, group, params, calibration)")}:
+        {FAULTY[name] or "return Replacement({'linear': Dies(group.modules['linear'])})"}
+        return super().compress(group, params, {{}})
 """
         for name in names
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,7 @@ from autocompress.run import proof as proofs
 from autocompress.run.proof import Case, Proof, cases_of, prove
 from autocompress.space import Binding, Slot
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="options are proven in forks")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="options are proven in forks, on Linux")
 
 
 def layer(fqn: str, rows: int, kind: str = "linear") -> Layer:
@@ -162,6 +163,18 @@ def test_a_change_in_place_is_undone_and_named(how: str) -> None:
     assert linear.weight is weight
     for name, tensor in linear.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num()), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.bfloat16, torch.int8, torch.bool])
+def test_every_type_of_number_is_looked_at(dtype: torch.dtype) -> None:
+    module = nn.Module()
+    module.register_buffer("w", torch.ones(3, 4).to(dtype).T)
+    module.register_buffer("scalar", torch.tensor(1.0))
+    with untouched([module], "x"):
+        pass
+    with pytest.raises(ChangedError, match="'w'"), untouched([module], "x"):
+        module.w.data[1, 2] = 0
+    assert torch.equal(module.w.float(), torch.ones(4, 3))
 
 
 def test_reading_is_no_change_and_an_error_inside_passes() -> None:
