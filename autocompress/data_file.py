@@ -64,7 +64,8 @@ def read_texts(path: Path, columns: Columns = Columns(), *, seed: int = 0) -> Te
         return split_texts(_paragraphs(text), seed=seed, source=path.name)
     frame, labels = _frame(path, text, columns)
     chosen = _text_column(frame, path, columns, labels)
-    labels = None if labels == chosen else labels
+    if labels == chosen:
+        raise DataError(f"{path}: column {chosen!r} is named for the texts and for the labels: expected two columns.")
     if columns.group is not None:
         _check_column(path, columns.group, frame)
     kept = frame[frame[chosen].notna()]

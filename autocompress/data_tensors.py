@@ -23,16 +23,14 @@ LABEL = "label"
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by input name from a safetensors file, which cannot run code. Raises DataError when it is not one."""
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
+    if not path.exists():
+        raise DataError(f"no data file {str(path)!r}: expected tensors by input name; check the path.")
+    if not path.is_file():
+        raise DataError(f"cannot read {str(path)!r}: expected a file that safetensors.torch.save_file wrote.")
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"no data file {str(path)!r}: expected tensors by input name; check the path.") from error
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r} ({error.strerror}): expected a readable file.") from error
-    try:
-        found = load(content)
+        found = load_file(path)
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
         raise DataError(
             f"cannot read {str(path)!r} as safetensors ({' '.join(str(error).split())}): expected a file that "

@@ -60,6 +60,9 @@ def autocompress_load_model(
 ) -> LoadedModel | None:
     """Load ``source`` as a `LoadedModel`, or return None when it is not for this plugin.
 
+    ``source`` is what the user typed; measuring processes and ``bench`` give a path as an absolute one. A model that
+    does not run on text can bring rows to be searched on, and their labels: ``default_tensors``.
+
     Raises ModelError when it is for this plugin but cannot be loaded.
     """
 

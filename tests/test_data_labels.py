@@ -79,6 +79,8 @@ def test_labels_can_be_named_and_left_out(tmp_path: Path) -> None:
     assert set(read_texts(path, Columns(labels="mood")).labels["test"]) == {"0", "1"}
     assert read_texts(path, Columns(labels="none")).labels == {}
     assert read_texts(path, Columns(text="text", group="label")).labels == {}
+    with pytest.raises(DataError, match="column 'text' is named for the texts and for the labels"):
+        read_texts(path, Columns(text="text", labels="text"))
     (tmp_path / "rows.txt").write_text("\n".join(ROWS))
     with pytest.raises(DataError, match=r"a \.txt file has no column 'mood': expected a csv"):
         read_texts(tmp_path / "rows.txt", Columns(labels="mood"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,10 @@ def choose_evaluator(
     )
 
 
-def try_evaluator(evaluator: Evaluator, model: nn.Module, batch: Batch) -> None:
-    """Score the dense model on one batch, so that an evaluator that lacks something says so before the search.
+def try_evaluator(evaluator: Evaluator, model: nn.Module, batches: Sequence[Batch]) -> None:
+    """Score the dense model, so that an evaluator that lacks something says so before anything is measured.
 
+    On the first batch; on all of them only where that fails, since a metric may need more rows than one batch has.
     Raises UsageError that names the evaluator.
     """
 
@@ -100,11 +102,20 @@ def try_evaluator(evaluator: Evaluator, model: nn.Module, batch: Batch) -> None:
         with torch.inference_mode():
             return call(model, one)
 
+    def score(some: Sequence[Batch]) -> None:
+        value = evaluator.score(run, some, evaluator.reference(run, some)).value
+        if not math.isfinite(value):
+            raise TrialError(f"its score is {value}")
+
     try:
-        evaluator.score(run, [batch], evaluator.reference(run, [batch]))
+        try:
+            score(batches[:1])
+        except (Exception, SystemExit):  # noqa: BLE001 - told below, if more rows do not mend it
+            score(batches)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's code; KeyError where a batch lacks what it reads
+        batch = batches[0]
         told = str(error) if isinstance(error, AutocompressError) else f"{type(error).__name__}: {error}"
         raise UsageError(
             f"evaluator {evaluator.name!r} cannot score the dense model: {' '.join(told.split())}; the batches hold "

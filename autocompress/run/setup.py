@@ -82,7 +82,7 @@ def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     evaluator, told = choose_evaluator(request, names.registry, loaded, rows, output, scored=names.scored)
     if names.scored:
         notes += told
-        try_evaluator(evaluator, model, rows["search"][0])
+        try_evaluator(evaluator, model, rows["search"])
     shape = (request.batch, request.sequence)
     example = _on(device, [loaded.example(*shape) if loaded.example else _cycle(splits.calibration, request.batch)])[0]
     progress(Event("load", message="finding layers"))

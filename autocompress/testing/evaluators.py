@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.evaluator import NOT_INPUTS, Batch, Evaluator, Run, Score
 from autocompress.testing import checks
 
 BATCHES, ROWS, TOKENS, WIDTH = 3, 4, 6, 32
@@ -60,10 +60,21 @@ class EvaluatorContract:
         assert self.evaluator.metric.strip()
         assert all(isinstance(task, str) for task in self.evaluator.tasks)
 
+    def test_says_what_it_reads(self) -> None:
+        for names in (self.evaluator.needs, self.evaluator.reads):
+            assert isinstance(names, tuple)
+            assert set(names) <= NOT_INPUTS, f"{names}: batches hold {sorted(NOT_INPUTS)} beyond the model's inputs"
+
+    def test_suits_its_own_outputs(self) -> None:
+        batches = self.batches()
+        assert self.evaluator.unsuited(self.model(0.0)(batches[0]), batches) == ""
+
     def test_more_noise_is_never_better(self) -> None:
         values = [self._score(noise).value for noise in (0.0, 0.3, 3.0)]
         assert values == sorted(values, reverse=True), f"higher is better, so noise must lower it: {values}"
         assert values[0] > values[-1], "the score does not see the outputs"
+        guides = [self._score(noise).guide for noise in (0.0, 0.3, 3.0)]
+        assert guides == sorted(guides, reverse=True), f"what guides the search must fall as well: {guides}"
 
     def test_score_is_finite_and_repeatable(self) -> None:
         first, second = self._score(0.3), self._score(0.3)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from autocompress.cli import errors
 from autocompress.cli.app import app
+from autocompress.errors import UsageError
 
 GOOD, BAD = ["good", "nice", "fine", "great"], ["bad", "poor", "sad", "awful"]
 FILL = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "fast", "slow", "red", "blue", "and", "of", "bird", "fish"]
@@ -217,15 +218,67 @@ def test_tensors_that_are_a_pickle_or_columns_of_tensors_are_refused(refuses: An
 
 
 def test_labels_that_no_evaluator_reads_are_told(here: Path, vit: Path) -> None:
-    from autocompress.run.request import SearchRequest
-    from autocompress.run.setup import check_names, set_up
-
     save_file({"pixel_values": PIXELS, "labels": torch.rand(60)}, here / "x.safetensors")
-    request = SearchRequest(model=str(vit), budgets=("75%",), data=str(here / "x.safetensors"), threads=1)
-    setup = set_up(request, check_names(request), lambda _: None)
+    setup = set_up_for(vit, here / "x.safetensors", None)
     assert setup.evaluator.name == "class-fidelity"
     told = next(note for note in setup.notes if note.startswith("labels are given"))
     assert "accuracy does not fit: labels are float32 (rows)" in told
+
+
+def set_up_for(vit: Path, data: Path, evaluator: Any) -> Any:
+    from autocompress.run.request import SearchRequest
+    from autocompress.run.setup import check_names, set_up
+
+    request = SearchRequest(model=str(vit), budgets=("75%",), data=str(data), threads=1, evaluator=evaluator)
+    return set_up(request, check_names(request), lambda _: None)
+
+
+def test_labels_arrive_at_a_callable(vit: Path) -> None:
+    def hits(run: Any, batches: Any) -> float:
+        found = [run(batch).logits.argmax(1) == batch["labels"] for batch in batches]
+        return float(torch.cat(found).double().mean())
+
+    setup = set_up_for(vit, vit / "images.safetensors", hits)
+    assert setup.evaluator.metric == "hits"
+    assert not any(note.startswith("labels are given") for note in setup.notes)
+
+
+def test_labels_of_a_csv_arrive_at_a_callable(here: Path, classifier: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    def metric(run: Any, batches: Any) -> float:  # noqa: ARG001
+        seen.extend(batch["labels"] for batch in batches)
+        return 1.0
+
+    data = write_csv(here / "rows.csv", sentences(60, seed=4), "text,mood")
+    from autocompress.run.request import SearchRequest
+    from autocompress.run.setup import check_names, set_up
+
+    options = {"data": str(data), "labels": "mood", "sequence": 12, "threads": 1, "evaluator": metric}
+    request = SearchRequest(model=str(classifier), budgets=("75%",), **options)
+    set_up(request, check_names(request), lambda _: None)
+    assert {int(label) for label in torch.cat(seen)} == {0, 1}
+
+
+def test_an_evaluator_that_finds_no_labels_is_refused_before_anything_is_measured(here: Path, vit: Path) -> None:
+    save_file({"pixel_values": PIXELS}, here / "x.safetensors")
+
+    def metric(run: Any, batches: Any) -> float:  # noqa: ARG001
+        return float(batches[0]["labels"].sum())
+
+    with pytest.raises(UsageError, match=r"evaluator .* cannot score the dense model: .*KeyError: 'labels'.*pixel_v"):
+        set_up_for(vit, here / "x.safetensors", metric)
+    with pytest.raises(UsageError, match=r"evaluator .* cannot score the dense model: its score is nan"):
+        set_up_for(vit, here / "x.safetensors", lambda run, batches: float("nan"))  # noqa: ARG005
+
+
+def test_a_metric_that_needs_more_rows_than_a_batch_has_is_no_fault(vit: Path) -> None:
+    def metric(run: Any, batches: Any) -> float:  # noqa: ARG001
+        if len(batches) < 2:
+            raise ValueError("too few rows")
+        return 1.0
+
+    assert set_up_for(vit, vit / "images.safetensors", metric).evaluator.metric == "metric"
 
 
 LOADER = """
