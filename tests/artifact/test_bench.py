@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from tiny_models import Made
@@ -77,10 +78,9 @@ def test_sessions_that_hang_or_crash_have_a_cause(
     module: type[nn.Module], cause: str, timeout: float, make: Callable[..., Made]
 ) -> None:
     made = make("plain")
-    started = time.monotonic()
     with pytest.raises(TrialError, match=cause):
         run_session(None, target=read_manifest(made.folder).target, base=module(), inputs=made.inputs, timeout=timeout)
-    assert time.monotonic() - started < timeout + 10
+    assert not psutil.Process().children(recursive=True), "it was ended, not left behind"
 
 
 def test_what_cannot_be_loaded_says_so(make: Callable[..., Made], tmp_path: Path) -> None:
