@@ -26,7 +26,7 @@ TESTS = (
 
 
 class Held(NamedTuple):
-    """One way to hold torch's libraries to an instruction set, and a flag of CPUs on which that is a path of its own."""
+    """One way to hold torch's libraries to an instruction set; without the flag ``needs`` it is no path of its own."""
 
     name: str
     variables: dict[str, str]
