@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autocompress.artifact import Artifact, load
-from autocompress.measure.machine import prepare_environment
+from autocompress.measure.machine import OPENMP
 from autocompress.objective import Objective
 from autocompress.plugins import nobody_leaves
 from autocompress.policy import Policy
+from autocompress.process_state import clean_state, environment_set, modes_kept, without_inference
 from autocompress.run.progress import Progress, silent
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
@@ -46,7 +49,6 @@ def search(
     >>> result = ac.search("demo", budget="75%", trials=20)        # doctest: +SKIP
     >>> result.best.model(**inputs)                                # doctest: +SKIP
     """
-    prepare_environment()
     from autocompress.run.names import check_names
 
     request = SearchRequest(
@@ -61,9 +63,10 @@ def search(
     )
     with nobody_leaves():
         names = check_names(request)  # what can be refused is refused before seconds of imports
-        from autocompress.run.search import run_search
+        with _undisturbed(request) as ours:
+            from autocompress.run.search import run_search
 
-        return run_search(request, progress, names)
+            return run_search(ours, progress, names)
 
 
 def apply(
@@ -80,10 +83,16 @@ def apply(
     Returns the saved `Artifact` when ``out`` is given, else the compressed module. Calibration uses ``data``, or what
     comes with the model. Raises PolicyError when the policy names layers that the model does not have.
     """
-    prepare_environment()
-    from autocompress.run.apply import run_apply
-
     loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
     request = SearchRequest(model=model, data=data, **options)
-    with nobody_leaves():
-        return run_apply(request, loaded, None if out is None else Path(out), progress)
+    with nobody_leaves(), _undisturbed(request) as ours:
+        from autocompress.run.apply import run_apply
+
+        return run_apply(ours, loaded, None if out is None else Path(out), progress)
+
+
+@contextmanager
+def _undisturbed(request: SearchRequest) -> Iterator[SearchRequest]:
+    """The request in a process whose global state is ours, and then the caller's again; its module's modes too."""
+    with environment_set(OPENMP), clean_state(request.seed), modes_kept(request.model):
+        yield replace(request, model=without_inference(request.model), data=without_inference(request.data))

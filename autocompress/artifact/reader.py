@@ -18,6 +18,7 @@ from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
 from autocompress.policy import Policy
+from autocompress.process_state import clean_state
 from autocompress.schema import read_json, shaped
 from autocompress.target import Target
 
@@ -102,13 +103,14 @@ def load(
     check_needs(manifest, registry, where=str(folder))
     policy = Policy.load(inside(folder, names.POLICY))
     layers = read_layers(folder)
-    if manifest.kind == "transformers":
-        from autocompress.artifact.transformers_loader import from_pretrained
+    with clean_state():
+        if manifest.kind == "transformers":
+            from autocompress.artifact.transformers_loader import from_pretrained
 
-        model = from_pretrained(folder, manifest.architecture, registry)
-    else:
-        model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
-    return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
+            model = from_pretrained(folder, manifest.architecture, registry)
+        else:
+            model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
+        return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
 
 
 def read_layers(folder: Path) -> tuple[Layer, ...]:

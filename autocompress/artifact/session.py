@@ -20,6 +20,7 @@ from autocompress.artifact.launch import accept
 from autocompress.artifact.manifest import Record, read_manifest
 from autocompress.errors import AutocompressError, ModelError
 from autocompress.measure.machine import environment, prepare_process
+from autocompress.process_state import clean_state
 from autocompress.target import Target
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def main() -> int:
     target = Target.from_json(request["target"])
     os.environ.update(environment(target))
     try:
-        answer = measure(request, target, sys.stdin.buffer)
+        with clean_state():
+            answer = measure(request, target, sys.stdin.buffer)
     except AutocompressError as error:
         answer = {"error": str(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's kernel may raise anything; the cause goes to the caller

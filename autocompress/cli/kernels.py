@@ -15,8 +15,13 @@ WIDTH, INNER, HEADS, WORDS = 768, 3072, 12, 30000
 def example_targets() -> dict[str, Target]:
     """This machine's CPU, a CPU without any special instructions, and a recent CUDA device."""
     here = Target("cpu", threads=available_threads(), fingerprint=fingerprint("cpu"))
+    plain = {"flags": ["sse2"]}  # no flags at all would mean this machine's
     card = {"flags": ["cuda", "sm_90", *CAPABILITIES]}
-    return {"cpu (here)": here, "cpu (plain)": Target("cpu"), "cuda (sm_90)": Target("cuda", fingerprint=card)}
+    return {
+        "cpu (here)": here,
+        "cpu (plain)": Target("cpu", fingerprint=plain),
+        "cuda (sm_90)": Target("cuda", fingerprint=card),
+    }
 
 
 def offered(technique: Technique, target: Target) -> str:

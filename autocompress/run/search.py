@@ -122,9 +122,8 @@ def _search(
     )
     read = Reader(setup, plan, dense, trials)
     teller = Teller(read, progress, setup, store.count(f"trial/{contexts.trials}/"))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by our own events
     progress(Event("search", total=request.trials or 0, message="first trial"))
-    with clock.stage("search"):
+    with clock.stage("search"), _quiet_optuna():
         factory = setup.registry.samplers[request.sampler]
         outcome = search(
             problem,
@@ -201,6 +200,17 @@ def _result(
         dropped=plan.binding.dropped,
         replay=setup.request.replay(),
     )
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Progress is told by our own events; the caller's studies are as loud as before."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _objectives(setup: Setup) -> tuple[Objective, ...]:

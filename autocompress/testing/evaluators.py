@@ -12,11 +12,12 @@ import torch
 from autocompress.errors import TrialError
 from autocompress.evaluator import NOT_INPUTS, Batch, Evaluator, Run, Score
 from autocompress.testing import checks
+from autocompress.testing.state import CleanState
 
 BATCHES, ROWS, TOKENS, WIDTH = 3, 4, 6, 32
 
 
-class EvaluatorContract:
+class EvaluatorContract(CleanState):
     """Subclass it and set ``evaluator``; override ``output`` where it reads something else than one tensor.
 
     The outputs that it scores are made up: the dense model's, and the same with more and more noise.

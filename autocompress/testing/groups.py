@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, weight_of
+from autocompress.process_state import clean_state
 from autocompress.technique import Calibration, Group, Replacement, Statistics
 from autocompress.testing.modules import Attention, Ffn, One
 
@@ -56,6 +57,7 @@ class Case:
         return _group(deepcopy(self.owner).to("meta"), self.group.layer)
 
 
+@clean_state()
 def all_cases(kinds: tuple[str, ...] | None = None) -> tuple[Case, ...]:
     """Every case, or those of some kinds: linears with and without bias and transposed, plain and gated ffn,
     multi-head, grouped-query and fused attention, and an embedding."""

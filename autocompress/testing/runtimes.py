@@ -15,6 +15,7 @@ from autocompress.policy import Policy
 from autocompress.runtime import Runtime
 from autocompress.target import Target
 from autocompress.testing import checks
+from autocompress.testing.state import CleanState
 
 
 class _Tiny(nn.Module):
@@ -29,7 +30,7 @@ class _Tiny(nn.Module):
         return answer
 
 
-class RuntimeContract:
+class RuntimeContract(CleanState):
     """Subclass it and set ``runtime``; it is tried on a small model on the CPU.
 
     tolerance   the largest difference to the eager model that its kernels may make.

@@ -21,9 +21,10 @@ from autocompress.target import Target
 from autocompress.technique import Replacement, Stage, Technique
 from autocompress.testing import checks
 from autocompress.testing.groups import Case, all_cases, narrowed
+from autocompress.testing.state import CleanState
 
 
-class TechniqueContract:
+class TechniqueContract(CleanState):
     """Subclass it, set ``technique``, and pytest tries the technique on small real layers of its kinds.
 
     target         what ``domain`` is asked for; the default leaves out the flags, which means this machine's.

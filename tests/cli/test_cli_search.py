@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,11 +133,9 @@ def test_an_interrupt_keeps_the_work_and_says_how_to_go_on(asked: Any, here: Pat
     command = [sys.executable, "-m", "autocompress.cli.main", *asked, *KEEPS, "-o", "run"]
     with subprocess.Popen(command, cwd=here, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        deadline = time.monotonic() + 100
         for line in process.stderr:
             if line.startswith("[4/8]"):
                 break
-            assert time.monotonic() < deadline
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130, rest

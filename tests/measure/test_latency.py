@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -22,17 +23,39 @@ def test_every_call_has_one_sample_a_round_in_changing_order() -> None:
     assert len(set(rounds)) > 2
 
 
-def test_seconds_are_seconds() -> None:
-    samples = time_interleaved({"short": lambda: time.sleep(0.002), "long": lambda: time.sleep(0.006)}, rounds=8)
-    assert 0.002 <= median(samples["short"]) < 0.006 <= median(samples["long"]) < 0.02
+class Clock:
+    """Time that passes only in calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr("autocompress.measure.latency.time.perf_counter", lambda: self.now)
+
+    def takes(self, seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            self.now += seconds
+
+        return call
 
 
-def test_the_time_limit_holds_but_not_below_the_minimum() -> None:
-    started = time.perf_counter()
-    samples = time_interleaved({"a": lambda: time.sleep(0.02)}, seconds=0.2, warmup=0)
-    assert time.perf_counter() - started < 0.6
-    assert 5 <= len(samples["a"]) < 10
-    assert len(time_interleaved({"a": lambda: time.sleep(0.01)}, seconds=0, minimum=4, warmup=0)["a"]) == 4
+def test_seconds_are_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    samples = time_interleaved({"short": clock.takes(0.25), "long": clock.takes(0.75)}, rounds=8, seconds=60)
+    assert samples == {"short": [0.25] * 8, "long": [0.75] * 8}
+
+
+def test_the_wall_clock_sees_a_call_that_sleeps() -> None:
+    assert min(time_interleaved({"a": lambda: time.sleep(0.01)}, rounds=5, warmup=0)["a"]) >= 0.01
+
+
+def test_the_time_limit_holds_but_not_below_the_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    samples = time_interleaved({"a": clock.takes(0.25)}, seconds=3.0, warmup=0, settle=0)
+    assert len(samples["a"]) == 12
+    before = clock.now
+    samples = time_interleaved({"a": clock.takes(0.25)}, seconds=3.0, warmup=0)  # one untimed call before each
+    assert len(samples["a"]) == 6
+    assert clock.now - before == 3.0 + 2 * 0.25, "warm-up is at least two calls"
+    assert len(time_interleaved({"a": clock.takes(1.0)}, seconds=0, minimum=4, warmup=0)["a"]) == 4
 
 
 def test_warm_up_ends_when_times_are_stable() -> None:

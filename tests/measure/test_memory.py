@@ -18,7 +18,8 @@ def test_a_peak_that_is_gone_again_is_seen(sampled: bool, monkeypatch: pytest.Mo
         monkeypatch.setattr(memory, "_reset_high_water", lambda: False)
     with memory.resident_peak() as found:
         block = bytearray(b"x") * SIZE
-        time.sleep(0.05)
+        while sampled and found.peak < found.before + 0.8 * SIZE:  # the sampler has its own pace, on a busy machine too
+            time.sleep(0.002)
         del block
     assert 0.8 * SIZE < found.growth < 1.6 * SIZE
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from autocompress_lowrank.svd import Svd
 from autocompress_pruning.heads import AttentionHeads
 from autocompress_pruning.neurons import FfnNeurons
 from autocompress_quantization.cast import Cast
 from autocompress_quantization.int8 import Int8
 from autocompress_quantization.int8_embedding import Int8EmbeddingRows
+from autocompress_quantization.kernels import kernel_here
 from autocompress_torch.eager import TorchRuntime
 
 from autocompress.target import Target
@@ -27,6 +29,7 @@ class TestSvd(TechniqueContract):
     technique = Svd()
 
 
+@pytest.mark.skipif(kernel_here() is None, reason="this CPU has no int8 kernel in torch")
 class TestInt8(TechniqueContract):
     technique = Int8()
     least_cosine = 0.999
