@@ -32,9 +32,7 @@ def parameters(model: nn.Module) -> float:
     return float(sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in model.buffers()))
 
 
-def setup_of(
-    *objectives: Objective, space: str = "prune", budgets: tuple[str, ...] = ("99%",)
-) -> tuple[Setup, Binding]:
+def setup_of(*objectives: Objective, space: str = "prune") -> tuple[Setup, Binding]:
     request = SearchRequest(
         model=tiny.model(), budgets=("99%",), data=tiny.data(), space=space, objectives=objectives,
         task="embedding", sequence=tiny.SEQUENCE, threads=1,
