@@ -112,7 +112,9 @@ def _tell_table(table: Table, progress: Progress) -> None:
         progress(Event("sensitivity", message=message, note=True))
 
 
-def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str, float]) -> Dense:
+def dense_figures(
+    setup: Setup, store: Store, context: str, figures: Mapping[str, float], overhead: float | None = None
+) -> Dense:
     """The dense model's measured figures, and its quality: the evaluator's on the search rows, against itself."""
 
     def measure() -> float:
@@ -126,7 +128,8 @@ def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str
 
     quality = float(store.memo(f"dense/{context}", measure))
     latency, p95, memory = figures["latency"], figures["latency.p95"], figures["memory"]
-    return Dense(latency, p95, memory, weight_bytes(setup.model), quality)
+    weights = weight_bytes(setup.model)
+    return Dense(latency, p95, memory, weights, quality, memory - weights if overhead is None else overhead)
 
 
 def _format_of(registry: Registry) -> Callable[[LayerPolicy], str]:

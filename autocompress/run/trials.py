@@ -38,13 +38,17 @@ MEMORY_SD = 0.03
 
 @dataclass(frozen=True)
 class Dense:
-    """The dense model's figures in SI units: what ratios and relative budgets refer to."""
+    """The dense model's figures in SI units: what ratios and relative budgets refer to.
+
+    overhead   bytes that an artifact is expected to take beyond its weights where a fresh process runs it.
+    """
 
     latency: float
     p95: float
     memory: float
     bytes: int
     quality: float
+    overhead: float
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -158,7 +162,7 @@ class Trials:
         ratio = median(ratios)
         # On a GPU the peak was measured; on a CPU only a fresh process can tell, at the verdict.
         working, measured = found["working memory"], found["working memory"] is not None
-        memory = float(weights + working) if measured else dense.memory - (dense.bytes - weights)
+        memory = float(weights + (working if measured else dense.overhead))
         values = {
             "loss": dense.quality - found["quality"],
             "latency": ratio * dense.latency,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,20 @@ def test_a_space_that_is_used_up_ends() -> None:
 def test_another_sampler() -> None:
     found = run(small(), sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed))
     assert len(found.trials) == 40
+
+
+def test_samplers_by_name_are_those_samplers(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def noted(kind: type, **given: object) -> object:
+        made.append(kind.__name__)
+        return kind(**given)
+
+    for name in ("NSGAIISampler", "RandomSampler"):
+        monkeypatch.setattr(optuna.samplers, name, partial(noted, getattr(optuna.samplers, name)))
+    assert len(run(small(), 12, sampler="nsga2").trials) == 12
+    assert "NSGAIISampler" in made
+    run(small(), 4, sampler="random")
+    assert "RandomSampler" in made
+    with pytest.raises(ValueError, match="'nsga3' is not known: expected one of tpe, nsga2, random"):
+        run(small(), 4, sampler="nsga3")

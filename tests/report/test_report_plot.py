@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from matplotlib.figure import Figure
 
-from autocompress.report.plot import plot_front
+from autocompress.report.plot import _budget, plot_front
 from autocompress.report.quality_scale import scale_quality
 from autocompress.run.result import SearchResult
 
@@ -50,3 +51,14 @@ def test_a_picture_is_drawn_for_every_outcome(finished: Finished, tmp_path: Path
     ]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert len(set(pictures)) == 4
+
+
+def test_the_budget_line_is_where_the_verdict_drew_its_limit(finished: Finished) -> None:
+    result = finished()
+    budget = result.budgets[0]
+    assert budget.relative
+    verdict = SimpleNamespace(budget=budget, limit=0.031)
+    for verdicts, limit in (((), 0.0285), ((verdict,), 0.031)):
+        axes = Figure().add_subplot()
+        _budget(axes, budget, finished(verdicts=verdicts))
+        assert float(axes.lines[0].get_xdata()[0]) == pytest.approx(limit * 1e3)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice, product
+
+import numpy as np
 
 from autocompress.layer import Layer, Role
 from autocompress.policy import LayerPolicy, Step
-from autocompress.run.tables import Priced, build_table
+from autocompress.run.tables import Priced, build_table, spread
 from autocompress.space import Slot
 
 DENSE, SMALL, HALF = LayerPolicy(), LayerPolicy((Step("int8"),)), LayerPolicy((Step("cast"),))
@@ -65,3 +68,38 @@ def test_a_unit_without_an_option_left_is_no_unit() -> None:
         )
         assert found.units == ()
         assert found.policy(()).layers == {}
+
+
+def test_savings_of_structure_are_not_clipped() -> None:
+    figures = {"dense": (0.0, 1.0, 0.0), "int8": (-0.5, 0.25, 0.1), "cast": (-0.2, 0.5, 0.05)}
+    (unit,) = table([slot("a")], figures).units
+    assert {option.label: option.costs["latency"] for option in unit.options} == {
+        "dense": 0.0,
+        "int8": -0.5,
+        "cast": -0.2,
+    }
+
+
+def test_an_option_better_than_dense_keeps_its_sign() -> None:
+    (unit,) = table([slot("a")], {"dense": (1.0, 1.0, 0.0), "int8": (0.5, 0.25, -0.2), "cast": (0.7, 0.5, 0.1)}).units
+    assert [(option.label, option.damage) for option in unit.options] == [("dense", 0.0), ("int8", -0.2)]
+
+
+def test_a_unit_without_options_is_left_out_and_named() -> None:
+    priced = {"a": [], "b": [Priced({"b": DENSE}, 1.0, 1.0), Priced({"b": SMALL}, 0.5, 0.5, {"t": 0.1})]}
+    slots = [slot("a"), slot("b")]
+    parts = {"a": "a", "b": "b"}
+    found = build_table(slots, parts, lambda _: 0.5, lambda one, _: priced[one.name], lambda _: None, lambda _: "")
+    assert [unit.name for unit in found.units] == ["b"]
+    assert found.idle == ("a",)
+
+
+def test_many_structures_are_spread_lazily() -> None:
+    assert list(spread([3, 2], 6)) == list(product(range(3), range(2)))
+    sizes = [7] * 40  # more combinations than a list could hold
+    chosen = list(islice(spread(sizes, 400), 400))
+    assert len(set(chosen)) == len(chosen) == 400
+    assert chosen[0] == (0,) * 40
+    assert (6,) * 40 in chosen
+    counts = np.array([[sum(one[axis] == level for one in chosen) for level in range(7)] for axis in range(40)])
+    assert counts.min() > 20, "every option of every slot is tried about as often"
