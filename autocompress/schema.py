@@ -82,6 +82,12 @@ def short(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
+def cause(error: BaseException) -> str:
+    """What a library said, on one line and not longer than a line should be."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 3 * SHOWN else f"{text[: 3 * SHOWN - 3]}..."
+
+
 @cache
 def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter

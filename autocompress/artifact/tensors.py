@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress.errors import ArtifactError
+from autocompress.schema import cause
 from autocompress.structure.modules import loose
 from autocompress.target import Target
 
@@ -57,7 +58,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
-        raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {error}") from error
+        raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {cause(error)}") from error
 
 
 def fit_inputs(inputs: Mapping[str, Tensor], saved: Target, wanted: Target) -> dict[str, Tensor]:
@@ -99,7 +100,7 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], aliases: Mapping[
     try:
         missing, unexpected = model.load_state_dict(dict(state), strict=False, assign=True)
     except RuntimeError as error:
-        raise ArtifactError(f"the weights do not fit the model: {' '.join(str(error).split())}") from error
+        raise ArtifactError(f"the weights do not fit the model: {cause(error)}") from error
     complain(set(missing) - set(aliases), unexpected)
     alias_(model, aliases)
 

@@ -27,6 +27,7 @@ from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
 from autocompress.policy import Policy
+from autocompress.schema import cause
 
 logger = logging.getLogger(__name__)
 _registry: ContextVar[Registry | None] = ContextVar("autocompress_registry", default=None)
@@ -174,7 +175,7 @@ def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.M
     except Exception as error:  # what a stranger's config makes of Transformers' classes may raise anything
         logger.debug("while loading %s", folder, exc_info=error)
         raise ArtifactError(
-            f"{str(folder)!r} cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); {REMEDY}"
+            f"{str(folder)!r} cannot be loaded ({type(error).__name__}: {cause(error)}); {REMEDY}"
         ) from error
     finally:
         _registry.reset(token)

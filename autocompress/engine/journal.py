@@ -12,7 +12,7 @@ import optuna
 from optuna.storages.journal import BaseJournalBackend
 
 from autocompress.engine.lines import append_lines, open_plain, read_lines, unseal
-from autocompress.errors import RunError
+from autocompress.errors import DiskFullError, RunError
 
 KEPT = "what was measured is kept in measurements.jsonl"
 
@@ -77,3 +77,26 @@ def journal_storage(path: Path) -> optuna.storages.JournalStorage:
         raise
     except Exception as error:  # Optuna replays the operations and asserts what it expects of them
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error}); delete the file: {KEPT}.") from error
+
+
+def open_study(storage: optuna.storages.BaseStorage | None, name: str, objectives: int) -> optuna.Study:
+    """The study of that name, all of whose objectives are minimised; made if it is not there.
+
+    Raises RunError when what is stored under this name is no study of ours.
+    """
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=name, load_if_exists=True, directions=["minimize"] * objectives
+        )
+        study.get_trials(deepcopy=False)
+    except (RunError, DiskFullError, OSError):
+        raise
+    except Exception as error:  # whatever Optuna expects of its own journal
+        raise _no_study(f"{type(error).__name__}: {error}") from error
+    if [direction.name for direction in study.directions] != ["MINIMIZE"] * objectives:
+        raise _no_study(f"{len(study.directions)} objectives, expected {objectives}")
+    return study
+
+
+def _no_study(why: str) -> RunError:
+    return RunError(f"journal.log is damaged ({why}); delete the file: {KEPT}.")

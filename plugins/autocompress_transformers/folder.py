@@ -9,7 +9,7 @@ from typing import Any
 
 from autocompress.errors import ModelError
 from autocompress.matching import near_misses
-from autocompress.schema import read_json, shaped
+from autocompress.schema import cause, read_json, shaped
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"
@@ -142,5 +142,5 @@ def _check_safetensors(path: Path) -> None:
             opened.keys()
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{str(path)!r} is broken or cut off ({error}): expected a complete safetensors file; copy it again."
+            f"{str(path)!r} is broken or cut off ({cause(error)}): expected a complete safetensors file; copy it again."
         ) from error
