@@ -14,6 +14,9 @@ from autocompress.schema import cause
 from autocompress.structure.modules import loose
 from autocompress.target import Target
 
+MOST_NUMBERS = 1 << 31
+"""In one example input."""
+
 
 def split_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The state to save, and aliases: name left out to the name that holds the same tensor.
@@ -65,6 +68,16 @@ def fit_inputs(inputs: Mapping[str, Tensor], saved: Target, wanted: Target) -> d
     """Inputs of one target at another's batch and sequence, rows and tokens repeated or cut (for timing only)."""
     fitted = {}
     for name, tensor in inputs.items():
+        if tensor.ndim == 0 or not tensor.numel():
+            raise ArtifactError(
+                f"the example input {name!r} has no rows: expected (rows, ...); export the artifact again."
+            )
+        rest = tensor[0].numel() * max(1, wanted.sequence // max(1, saved.sequence))
+        if wanted.batch * rest > MOST_NUMBERS:
+            raise ArtifactError(
+                f"the example input {name!r} of shape {list(tensor.shape)} cannot be brought to batch {wanted.batch}, "
+                f"sequence {wanted.sequence}: more than {MOST_NUMBERS} numbers."
+            )
         fitted[name] = _repeat(tensor, 0, wanted.batch)
         if tensor.ndim > 1 and tensor.shape[1] == saved.sequence:
             fitted[name] = _repeat(fitted[name], 1, wanted.sequence)

@@ -228,9 +228,7 @@ def _artifact(folder: Path) -> Iterator[Format]:
         (copy / name).write_bytes(content)
         if name != "autocompress.json":
             _sign(copy)
-        artifact = load(copy, registry=registry)
-        example = artifact.example()
-        return example is None or artifact(example)
+        return load(copy, registry=registry).example()
 
     kinds: dict[str, Strategy] = {
         "autocompress.json": _manifest,
