@@ -86,7 +86,7 @@ def read_texts(path: Path, columns: Columns = Columns(), *, seed: int = 0) -> Te
 
 
 def _read(path: Path) -> str:
-    expected = f"a data file, one of {', '.join(SUFFIXES)},"
+    expected = f"a data file ({', '.join(SUFFIXES)})"
     text = read_text(path, DataError, expected=expected, largest=LARGEST).replace("\r\n", "\n")
     if not text.strip():
         raise DataError(f"{str(path)!r} is empty: expected rows of text; give a file with data in it.")

@@ -29,7 +29,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by input name from a safetensors file, which cannot run code. Raises DataError when it is not one."""
     from safetensors.torch import load
 
-    content = read_whole(path, DataError, expected="a data file, tensors by input name,", largest=LARGEST)
+    content = read_whole(path, DataError, expected="a data file with tensors by input name", largest=LARGEST)
     try:
         found = load(content)
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
