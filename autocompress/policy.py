@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from autocompress.domain import Value
 from autocompress.errors import PolicyError
+from autocompress.schema import read_json, short
 
 FORMAT_VERSION = 1
 
@@ -69,9 +71,12 @@ class Policy:
         """The policy that ``to_json`` wrote. Raises PolicyError naming the first thing that is off."""
         if not isinstance(data, dict) or not isinstance(data.get("layers"), dict):
             raise PolicyError(f"{where}: expected an object with 'format_version' and 'layers'.")
-        if data.get("format_version") != FORMAT_VERSION:
+        strangers = sorted(set(map(str, data)) - {"format_version", "layers", "origin"})
+        if strangers:
+            raise PolicyError(f"{where}: unknown key {strangers[0]!r}; expected 'format_version' and 'layers'.")
+        if type(data.get("format_version")) is not int or data["format_version"] != FORMAT_VERSION:
             raise PolicyError(
-                f"{where}: format_version {data.get('format_version')!r} is not known; expected {FORMAT_VERSION}."
+                f"{where}: format_version {short(data.get('format_version'))} is not known; expected {FORMAT_VERSION}."
             )
         layers = {fqn: _layer_policy(steps, f"{where}: layer {fqn!r}") for fqn, steps in data["layers"].items()}
         origin = data.get("origin", {})
@@ -83,12 +88,7 @@ class Policy:
     def load(cls, path: str | Path) -> Policy:
         """Read a policy file. Raises PolicyError when it is missing, not JSON, or not a policy."""
         file = Path(path)
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise PolicyError(f"cannot read policy file {str(file)!r}: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise PolicyError(f"{file}: not a JSON policy file ({error}).") from error
+        data = read_json(file, PolicyError, expected="a JSON policy file", remedy="expected a JSON policy file.")
         return cls.from_json(data, where=str(file))
 
     def save(self, path: str | Path) -> None:
@@ -115,9 +115,18 @@ def _layer_policy(steps: Any, where: str) -> LayerPolicy:
     parsed = []
     for step in steps:
         if not isinstance(step, dict) or not isinstance(step.get("technique"), str):
-            raise PolicyError(f"{where}: each step needs a 'technique' name and optional 'params'; got {step!r}.")
+            raise PolicyError(f"{where}: each step needs a 'technique' name and optional 'params'; got {short(step)}.")
         params = step.get("params", {})
-        if not isinstance(params, dict) or not all(isinstance(v, bool | int | float | str) for v in params.values()):
-            raise PolicyError(f"{where}: the params of {step['technique']!r} must be numbers, strings or booleans.")
+        strangers = sorted(set(step) - {"technique", "params"})
+        if strangers:
+            raise PolicyError(f"{where}: unknown key {strangers[0]!r}; expected 'technique' and 'params'.")
+        if not isinstance(params, dict) or not all(map(_is_value, params.values())):
+            raise PolicyError(
+                f"{where}: the params of {step['technique']!r} must be finite numbers, strings or booleans."
+            )
         parsed.append(Step(step["technique"], params))
     return LayerPolicy(tuple(parsed))
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))

@@ -28,7 +28,8 @@ def read_whole(path: Path, error: type[UsageError], *, expected: str, largest: i
                 raise error(f"{str(path)!r} is {_kind(found.st_mode)}: expected {expected}; check the path.")
             if found.st_size > largest:
                 raise error(_too_large(path, found.st_size, expected, largest))
-            content = file.read(largest + 1)  # it may grow while it is read
+            # It may grow while it is read; what tells no size (/proc) is short.
+            content = file.read(min(largest, found.st_size or MIB) + 1)
     except FileNotFoundError as missing:
         raise error(f"no file {str(path)!r}: expected {expected}; check the path.") from missing
     except (OSError, ValueError) as unreadable:  # ValueError: a null byte in the name

@@ -46,7 +46,7 @@ def parse_json(text: str, where: str, error: type[UsageError], *, remedy: str) -
             parse_float=_number,
             parse_constant=_constant,
         )
-        _check_depth(found)
+        check_limits(found)
     except json.JSONDecodeError as broken:
         raise error(f"{where}, line {broken.lineno}: not valid JSON ({broken.msg}); {remedy}") from broken
     except RecursionError:
@@ -80,6 +80,12 @@ def short(value: Any) -> str:
     """A value in at most `SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def cause(error: BaseException) -> str:
+    """What a library said, on one line and not longer than a line should be."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 3 * SHOWN else f"{text[: 3 * SHOWN - 3]}..."
 
 
 @cache
@@ -119,8 +125,11 @@ def _constant(text: str) -> float:
     raise _RefusedError(f"{text} is no number that may be here")
 
 
-def _check_depth(document: Any) -> None:
-    """Without recursion: whoever reads the document afterwards may recurse. Also refuses halves of surrogate pairs."""
+def check_limits(document: Any) -> None:
+    """Raise ValueError for depth, digits, numbers and halves of characters that no file of ours has.
+
+    Without recursion: whoever reads the document afterwards may recurse.
+    """
     level = [document]
     for _ in range(DEEPEST):
         below: list[Any] = []
@@ -129,16 +138,21 @@ def _check_depth(document: Any) -> None:
                 below += [*value.keys(), *value.values()]
             elif isinstance(value, list):
                 below += value
-            elif isinstance(value, str) and not value.isascii():
-                _check_text(value)
+            else:
+                _check_value(value)
         if not below:
             return
         level = below
     raise _RefusedError(f"nested more than {DEEPEST} levels deep")
 
 
-def _check_text(value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _RefusedError(f"the text {short(value)} holds half of a surrogate pair") from None
+def _check_value(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _RefusedError(f"{value} is no number that may be here")
+    if isinstance(value, int) and abs(value) >= 10**DIGITS:
+        raise _RefusedError(f"a whole number of more than {DIGITS} digits")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _RefusedError(f"the text {short(value)} holds half of a surrogate pair") from None

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.errors import SpaceError, UsageError
+from autocompress.read_file import read_text
+from autocompress.schema import check_limits
 
 KeyPath = tuple[str | int, ...]
+LARGEST = 1 << 20
+"""Bytes of a TOML file that somebody wrote."""
 _AT = re.compile(r"\(at line (\d+), column \d+\)|\(at end of document\)")
 
 
@@ -19,25 +23,20 @@ def read_toml(path: Path, error: type[UsageError] = SpaceError) -> tuple[dict[st
 
     Raises ``error`` when the file is missing, is not UTF-8 or is not TOML; the message names file and line.
     """
+    text = read_text(path, error, expected="a TOML file", largest=LARGEST).replace("\r\n", "\n")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as missing:
-        raise error(f"no file {str(path)!r}: expected a TOML file; check the path.") from missing
-    except OSError as unreadable:
-        raise error(
-            f"cannot read {str(path)!r} ({unreadable.strerror}): expected a readable TOML file."
-        ) from unreadable
-    except UnicodeDecodeError as binary:
-        raise error(
-            f"{path}: not UTF-8 text at byte {binary.start}: expected a TOML file; save it as UTF-8."
-        ) from binary
-    try:
-        return tomllib.loads(text), text
+        tables = tomllib.loads(text)
+        check_limits(tables)
+    except RecursionError:
+        raise error(f"{path}: nested too deep for a file of settings; write it flat.") from None
     except tomllib.TOMLDecodeError as broken:
         found = _AT.search(str(broken))
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
         reason = _AT.sub("", str(broken)).strip()
         raise error(f"{path}, line {line}: not valid TOML ({reason}); mend this line.") from broken
+    except ValueError as refused:  # more digits than Python reads, or what `check_limits` found
+        raise error(f"{path}: {refused}; mend this value.") from refused
+    return tables, text
 
 
 def line_of(text: str, *keys: str | int) -> int:

@@ -184,7 +184,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, name: str, content: s
 
 
 def test_files_that_cannot_be_read_at_all(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no data file .*gone\.csv"):
+    with pytest.raises(DataError, match=r"no file .*gone\.csv"):
         read_texts(tmp_path / "gone.csv")
     (tmp_path / "binary.txt").write_bytes(b"fine\n\xff\xfe")
     with pytest.raises(DataError, match=r"binary\.txt, line 2: not UTF-8"):

@@ -264,7 +264,7 @@ def test_tensors_come_from_safetensors_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*x\.safetensors' as safetensors .*save_file") as caught:
         read_tensors(path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match=r"no data file .*gone"):
+    with pytest.raises(DataError, match=r"no file .*gone"):
         read_tensors(tmp_path / "gone.safetensors")
     with pytest.raises(DataError, match="cannot read"):
         read_tensors(tmp_path)

@@ -17,7 +17,8 @@ import torch
 from autocompress.artifact.atomic import new_folder
 from autocompress.artifact.tensors import write_tensors
 from autocompress.disk import full, told_when_full
-from autocompress.engine.store import Store, journal_storage
+from autocompress.engine.journal import journal_storage
+from autocompress.engine.store import Store
 from autocompress.errors import DiskFullError
 from autocompress.report.files import write_whole
 

@@ -115,7 +115,7 @@ def test_read_toml_refuses_with_the_error_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"no file .*gone\.toml"):
         read_toml(tmp_path / "gone.toml")
     (tmp_path / "binary.toml").write_bytes(b"a = 1\n\xff")
-    with pytest.raises(UsageError, match=r"binary\.toml: not UTF-8 text at byte 6"):
+    with pytest.raises(UsageError, match=r"binary\.toml, line 2: not UTF-8 text at byte 6"):
         read_toml(tmp_path / "binary.toml", UsageError)
     with pytest.raises(SpaceError, match="cannot read"):
         read_toml(tmp_path)

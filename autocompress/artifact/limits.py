@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.errors import ArtifactError
-from autocompress.schema import short
+from autocompress.schema import cause, short
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,9 @@ def read_header(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
-        raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {error}; export the artifact again.") from error
+        raise ArtifactError(
+            f"cannot read {str(path)!r} as safetensors: {cause(error)}; export the artifact again."
+        ) from error
 
 
 def most_modules(header: Header, layers: int) -> int:

@@ -21,6 +21,12 @@ DRAIN = 2.0
 """Seconds to read on after the process has ended: what it started may hold the pipes open for ever."""
 
 
+class SessionRefusedError(TrialError):
+    """What the session was given cannot be used: in a search this point fails, for `bench` it is bad input."""
+
+    exit_code = 2
+
+
 class SessionLostError(TrialError):
     """The session crashed or hung: unlike an error that it reports, this may go better the next time."""
 
@@ -98,7 +104,8 @@ def _answer(out: bytes, code: int, err: str) -> dict[str, Any]:
         if not isinstance(answer, dict):
             raise SessionLostError(f"the measuring session answered {lines[-1][:60]!r}: expected a JSON object.")
         if "error" in answer:
-            raise TrialError(f"the measuring session failed: {answer['error']}")
+            kind = SessionRefusedError if answer.get("refused") else TrialError
+            raise kind(f"the measuring session failed: {answer['error']}")
         return answer
     how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with code {code} and no answer"
     last = err.splitlines()[-1] if err else "it said nothing"

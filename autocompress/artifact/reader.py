@@ -19,7 +19,7 @@ from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
 from autocompress.policy import Policy
 from autocompress.process_state import clean_state
-from autocompress.schema import read_json, shaped
+from autocompress.schema import cause, read_json, shaped
 from autocompress.target import Target
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def load(
         if manifest.kind == "transformers":
             from autocompress.artifact.transformers_loader import from_pretrained
 
-            model = from_pretrained(folder, manifest.architecture, registry)
+            model = from_pretrained(folder, manifest.architecture, registry, (policy, layers))
         else:
             model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
         return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
@@ -145,6 +145,14 @@ def _from_base(
     from autocompress.compress import build_policy_
 
     model = skeleton(base)
-    build_policy_(model, *plan, registry)
-    load_state_(model, read_tensors(folder / names.WEIGHTS), manifest.aliases)
+    try:
+        build_policy_(model, *plan, registry)
+        load_state_(model, read_tensors(folder / names.WEIGHTS), manifest.aliases)
+    except ArtifactError:
+        raise
+    except Exception as error:  # what a stranger's layers and values make of modules and techniques may raise anything
+        raise ArtifactError(
+            f"{str(folder)!r} does not fit the model that was given ({type(error).__name__}: {cause(error)}); "
+            "give the dense model that it was compressed from."
+        ) from error
     return model

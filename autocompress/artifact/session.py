@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from autocompress.artifact.launch import accept
 from autocompress.artifact.manifest import Record, read_manifest
-from autocompress.errors import AutocompressError, ModelError
+from autocompress.errors import AutocompressError, ModelError, UsageError
 from autocompress.measure.machine import environment, prepare_process
 from autocompress.process_state import clean_state
 from autocompress.target import Target
@@ -45,7 +45,7 @@ def main() -> int:
         with clean_state():
             answer = measure(request, target, sys.stdin.buffer)
     except AutocompressError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error), "refused": isinstance(error, UsageError)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's kernel may raise anything; the cause goes to the caller
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}

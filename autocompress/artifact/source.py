@@ -71,7 +71,7 @@ def model_class_of(architecture: str) -> Any:
     """A model class that Transformers itself exports, and nothing else that it has under such a name."""
     import transformers
 
-    found = getattr(transformers, architecture, None) if architecture in dir(transformers) else None
+    found = getattr(transformers, architecture, None)
     if found is None:
         raise ArtifactError(
             f"the artifact holds a {architecture}, which transformers {transformers.__version__} does not have: "

@@ -10,8 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress.errors import ArtifactError
+from autocompress.schema import cause
 from autocompress.structure.modules import loose
 from autocompress.target import Target
+
+MOST_NUMBERS = 1 << 31
+"""In one example input."""
 
 
 def split_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -57,13 +61,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # safetensors has one error class per fault, none of them public in all versions
-        raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {error}") from error
+        raise ArtifactError(f"cannot read {str(path)!r} as safetensors: {cause(error)}") from error
 
 
 def fit_inputs(inputs: Mapping[str, Tensor], saved: Target, wanted: Target) -> dict[str, Tensor]:
     """Inputs of one target at another's batch and sequence, rows and tokens repeated or cut (for timing only)."""
     fitted = {}
     for name, tensor in inputs.items():
+        if tensor.ndim == 0 or not tensor.numel():
+            raise ArtifactError(
+                f"the example input {name!r} has no rows: expected (rows, ...); export the artifact again."
+            )
+        rest = tensor[0].numel() * max(1, wanted.sequence // max(1, saved.sequence))
+        if wanted.batch * rest > MOST_NUMBERS:
+            raise ArtifactError(
+                f"the example input {name!r} of shape {list(tensor.shape)} cannot be brought to batch {wanted.batch}, "
+                f"sequence {wanted.sequence}: more than {MOST_NUMBERS} numbers."
+            )
         fitted[name] = _repeat(tensor, 0, wanted.batch)
         if tensor.ndim > 1 and tensor.shape[1] == saved.sequence:
             fitted[name] = _repeat(fitted[name], 1, wanted.sequence)
@@ -99,7 +113,7 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], aliases: Mapping[
     try:
         missing, unexpected = model.load_state_dict(dict(state), strict=False, assign=True)
     except RuntimeError as error:
-        raise ArtifactError(f"the weights do not fit the model: {' '.join(str(error).split())}") from error
+        raise ArtifactError(f"the weights do not fit the model: {cause(error)}") from error
     complain(set(missing) - set(aliases), unexpected)
     alias_(model, aliases)
 

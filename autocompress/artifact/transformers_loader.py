@@ -16,7 +16,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from autocompress.artifact.limits import bounded_build, check_amount, check_shapes, most_modules, read_header
-from autocompress.artifact.manifest import BUFFERS, CONFIG, REMEDY, WEIGHTS
+from autocompress.artifact.manifest import BUFFERS, CONFIG, POLICY, REMEDY, WEIGHTS
 from autocompress.artifact.names import renaming, transplant_
 from autocompress.artifact.needs import check_techniques
 from autocompress.artifact.section import METHOD, read_section
@@ -27,6 +27,7 @@ from autocompress.errors import ArtifactError
 from autocompress.layer import Layer
 from autocompress.plugins import Registry, load_registry
 from autocompress.policy import Policy
+from autocompress.schema import cause
 
 logger = logging.getLogger(__name__)
 _registry: ContextVar[Registry | None] = ContextVar("autocompress_registry", default=None)
@@ -146,7 +147,9 @@ def _register() -> None:
         register_quantizer(METHOD)(AutocompressQuantizer)
 
 
-def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.Module:
+def from_pretrained(
+    folder: Path, architecture: str, registry: Registry, plan: tuple[Policy, Sequence[Layer]]
+) -> nn.Module:
     """The model of an artifact whose files were verified, by Transformers' own loader; no code and no pickle.
 
     Raises ArtifactError when any tensor does not fit.
@@ -157,6 +160,9 @@ def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.M
         raise ArtifactError(
             f"{str(folder)!r}: its manifest says {architecture}, its {CONFIG} {section.architecture!r}; {REMEDY}"
         )
+    policy, layers = plan
+    if Policy.from_json(dict(section.policy)).layers != policy.layers or section.layers != tuple(layers):
+        raise ArtifactError(f"{str(folder)!r}: its {CONFIG} builds another policy than its {POLICY} says; {REMEDY}")
     most = most_modules(header, len(section.layers))
     checked, token = _checked.set(folder.resolve()), _registry.set(registry)
     try:
@@ -174,7 +180,7 @@ def from_pretrained(folder: Path, architecture: str, registry: Registry) -> nn.M
     except Exception as error:  # what a stranger's config makes of Transformers' classes may raise anything
         logger.debug("while loading %s", folder, exc_info=error)
         raise ArtifactError(
-            f"{str(folder)!r} cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); {REMEDY}"
+            f"{str(folder)!r} cannot be loaded ({type(error).__name__}: {cause(error)}); {REMEDY}"
         ) from error
     finally:
         _registry.reset(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import sys
@@ -10,11 +11,43 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
+from rich.text import Text
+
+from autocompress.printable import printable
 
 WIDE = 150
 """Columns when nobody looks at a terminal: a table in a log is not cut."""
+
+
+class PlainConsole(Console):
+    """A console on which no text, wherever it came from, moves the cursor, sets colours or links somewhere.
+
+    What rich itself adds (styles, the cursor of a live line) comes later or as control segments, and passes.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)  # before a table measures how wide it is
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class ConsoleLog(logging.Handler):
+    """Warnings of the library, as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(stderr(), f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")
+
+
+def show_warnings() -> None:
+    """From here on, what our library logs as a warning is shown; once in a process."""
+    logger = logging.getLogger("autocompress")
+    if not any(isinstance(handler, ConsoleLog) for handler in logger.handlers):
+        logger.addHandler(ConsoleLog(logging.WARNING))
 
 
 def stdout() -> Console:
@@ -35,7 +68,7 @@ def say(console: Console, text: str, style: str = "") -> None:
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(stderr=stderr, width=wide, highlight=False)
+    return PlainConsole(stderr=stderr, width=wide, highlight=False)
 
 
 def print_json(document: Any) -> None:

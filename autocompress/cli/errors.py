@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import typer
 
-from autocompress.cli.console import say, stderr
+from autocompress.cli.console import say, show_warnings, stderr
 from autocompress.disk import full
 from autocompress.errors import AutocompressError
 from autocompress.plugins import at_fault
@@ -56,6 +56,7 @@ class Fault(Exception):  # noqa: N818
 def run(app: typer.Typer, arguments: list[str]) -> int:
     """Run a typer app; every outcome becomes an exit code, every error one line on stderr."""
     Terminated.raised = False
+    show_warnings()
     try:
         code = app(arguments, prog_name="autocompress", standalone_mode=False)
         sys.stdout.flush()

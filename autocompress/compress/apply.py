@@ -167,8 +167,10 @@ def _make(technique: Technique, group: Group, step: Step, calibration: Calibrati
     try:
         with ended_after(allowed(group.layer.n_params), f"{step.label()} on {group.layer.fqn!r}"):
             return make(technique, group, step, calibration)
-    except TrialError:
-        raise
+    except TrialError as error:
+        if type(error) is not TrialError or step.technique in str(error):
+            raise
+        raise TrialError(f"{step.label()} on {group.layer.fqn!r}: {error}") from error
     except (Exception, SystemExit) as error:  # a stranger's technique may raise anything: this point fails
         raise TrialError(f"{step.label()} on {group.layer.fqn!r}: {cause_of(error)}") from error
 

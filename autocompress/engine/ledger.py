@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeVar
 
 import optuna
 from optuna.trial import TrialState
@@ -12,9 +13,36 @@ from optuna.trial import TrialState
 from autocompress.engine.knobs import Knobs
 from autocompress.engine.problem import Assignment, Forecast, Outcome, Problem
 from autocompress.engine.trial import Trial
+from autocompress.errors import RunError
+from autocompress.schema import shaped
 
 Z = 1.0
 _STATES = (TrialState.COMPLETE, TrialState.FAIL)
+REMEDY = "delete journal.log: what was measured is kept in measurements.jsonl."
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What is written down of a trial before it is evaluated."""
+
+    stage: str
+    policy: Assignment
+    predicted: Mapping[str, float]
+    predicted_sd: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Finished(_Started):
+    """And once it was evaluated."""
+
+    outcome: Outcome
+
+
+S = TypeVar("S", bound=_Started)
+
+
+def _damaged(frozen: optuna.trial.FrozenTrial, what: str) -> RunError:
+    return RunError(f"journal.log: trial {frozen.number}: {what}; {REMEDY}")
 
 
 class Ledger:
@@ -30,8 +58,8 @@ class Ledger:
         pending: list[tuple[Assignment, dict[str, float], str]] = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if "policy" in frozen.user_attrs:
-                stage = str(frozen.user_attrs["stage"])
-                pending.append((tuple(frozen.user_attrs["policy"]), dict(frozen.params), stage))
+                started = self._stored(frozen, _Started)
+                pending.append((started.policy, dict(frozen.params), started.stage))
             self.study.tell(frozen.number, state=TrialState.FAIL)
         while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self.study.tell(self.study.ask(self.space), state=TrialState.FAIL)
@@ -46,10 +74,22 @@ class Ledger:
         attrs = frozen.user_attrs
         if "outcome" not in attrs:
             return None
-        told: Mapping[str, Any] = attrs["outcome"]
-        outcome = Outcome(told["values"], told["spread"], told["cause"], told["seconds"])
-        forecast = Forecast(attrs["predicted"], attrs["predicted_sd"])
-        return self._trial(frozen.number, str(attrs["stage"]), tuple(attrs["policy"]), outcome, forecast)
+        stored = self._stored(frozen, _Finished)
+        outcome, forecast = stored.outcome, Forecast(stored.predicted, stored.predicted_sd)
+        if outcome.cause is None and outcome != self._checked(outcome):
+            raise _damaged(frozen, f"outcome.values: {self._checked(outcome).cause}")
+        return self._trial(frozen.number, stored.stage, stored.policy, outcome, forecast)
+
+    def _stored(self, frozen: optuna.trial.FrozenTrial, kind: type[S]) -> S:
+        """What was written down of a trial, of its shape and for this problem. Raises RunError for anything else."""
+        attrs = {name: value for name, value in frozen.user_attrs.items() if name != "cause"}
+        found = shaped(kind, attrs, f"journal.log: trial {frozen.number}", RunError, remedy=REMEDY)
+        sizes = [len(unit.options) for unit in self.problem.units]
+        if len(found.policy) != len(sizes) or not all(
+            0 <= i < size for i, size in zip(found.policy, sizes, strict=True)
+        ):
+            raise _damaged(frozen, f"policy: expected an option for each of {len(sizes)} units")
+        return found
 
     def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
         limits = {} if outcome.cause else self.constraints(outcome)

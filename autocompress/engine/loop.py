@@ -18,6 +18,7 @@ import optuna
 
 from autocompress.engine.credit import Credit
 from autocompress.engine.hypervolume import Improvement
+from autocompress.engine.journal import open_study
 from autocompress.engine.knobs import build_knobs
 from autocompress.engine.ledger import Ledger
 from autocompress.engine.model import Model
@@ -78,12 +79,7 @@ def search(
     Raises ValueError for a name that is no sampler's.
     """
     factory = sampler_factory(sampler)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=study_name,
-        load_if_exists=True,
-        directions=["minimize"] * len(problem.objectives),
-    )
+    study = open_study(storage, study_name, len(problem.objectives))
     run = _Run(problem, evaluate, study, Stop(trials, seconds, patience), on_trial, stages, screen)
     study.sampler = factory(seed + len(run.trials))
     run.rng = np.random.default_rng([seed, len(run.trials)])

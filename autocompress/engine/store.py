@@ -1,25 +1,18 @@
 """What was measured, on disk, so that a killed search goes on: an append-only file of keys and values.
 
 Every line is written whole and flushed to the disk before the search goes on. A line cut short by a kill is dropped
-when the file is opened again. Locks are the kernel's own, so that none outlives its process.
+when the file is opened again.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
-from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-import optuna
-from optuna.storages.journal import JournalFileBackend
-
-from autocompress.disk import told_when_full
+from autocompress.engine.lines import append_lines, read_lines
 from autocompress.errors import DiskFullError, RunError
 
 logger = logging.getLogger(__name__)
@@ -41,13 +34,10 @@ class Store:
         self.seconds = 0.0
         self._shared = dict(shared or {})
         self._values: dict[str, Any] = {}
-        lines = mend_tail(path).decode("utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                record = json.loads(line)
-                self._values[record["key"]] = record["value"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunError(f"{path}, line {number} is damaged ({error}); delete that line or the file.") from error
+        for number, record in enumerate(read_lines(path, kept="the rest is measured again"), 1):
+            if record.keys() != {"key", "value"} or not isinstance(record["key"], str):
+                raise RunError(f"{path}, line {number} is damaged (no key and value); delete that line or the file.")
+            self._values[record["key"]] = record["value"]
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -64,10 +54,7 @@ class Store:
 
     def put(self, key: str, value: Any) -> None:
         """Write one value; it is on the disk when this returns. Raises DiskFullError, with the file as it was."""
-        line = json.dumps({"key": key, "value": value}, separators=(",", ":")) + "\n"
-        with told_when_full(self.path), self.path.open("ab", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _append_whole(file, line.encode("utf-8"))
+        append_lines(self.path, [{"key": key, "value": value}])
         self._values[key] = value
 
     def memo(self, key: str, measure: Callable[[], Any]) -> Any:
@@ -109,73 +96,5 @@ class Store:
             self.seconds += time.monotonic() - started
 
 
-def _append_whole(file: RawIOBase, line: bytes) -> None:
-    """Append a line and flush it to the disk, or leave the file as it was."""
-    end = file.seek(0, os.SEEK_END)
-    try:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[file.write(rest) or 0 :]
-        os.fsync(file.fileno())
-    except OSError:
-        file.truncate(end)
-        raise
-
-
 def _context(key: str) -> str:
     return key.partition("/")[2].partition("/")[0]
-
-
-class RunLock:
-    """One search at a time in a run folder. Raises RunError when another process holds it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file: IO[str] = (folder / ".lock").open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise RunError(
-                f"another search is running in {str(folder)!r}; wait for it or give another --out."
-            ) from None
-
-    def release(self) -> None:
-        self._file.close()
-
-
-class _KernelLock:
-    """Optuna's journal lock on ``flock``: a killed process leaves nothing to wait for."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> bool:
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def journal_storage(path: Path) -> optuna.storages.JournalStorage:
-    """Optuna storage in one file; what a kill left half-written is dropped first."""
-    mend_tail(path)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path), _KernelLock(path.with_suffix(".lock"))))
-
-
-def mend_tail(path: Path) -> bytes:
-    """Cut a last line that does not end in a newline; what is left."""
-    if not path.exists():
-        return b""
-    with path.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be in the middle of a line
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            logger.warning("%s: dropped a last line that was cut short (%d bytes)", path, len(data) - end)
-            file.truncate(end)
-    return data[:end]

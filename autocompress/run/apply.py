@@ -7,7 +7,7 @@ from typing import Any
 
 from autocompress.artifact.needs import check_policy_needs
 from autocompress.compress import apply_policy, check_policy, collect_statistics
-from autocompress.errors import RunError
+from autocompress.errors import PolicyError, RunError, TrialError
 from autocompress.policy import Policy
 from autocompress.run.progress import Event, Progress
 from autocompress.run.request import SearchRequest
@@ -18,7 +18,7 @@ from autocompress.run.setup import check_names, set_up
 def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress: Progress) -> Any:
     """The saved artifact when ``out`` is given, else the compressed module.
 
-    Raises PolicyError when the policy names layers or techniques that are not there.
+    Raises PolicyError when the policy names layers or techniques that are not there, or values that they cannot take.
     """
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{str(out)!r} is not empty; give a new or empty folder as --out.")
@@ -30,8 +30,11 @@ def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = collect_statistics(setup.model, linears, setup.rows["calibration"])
     progress(Event("emit", message="compressing"))
-    if out is None:
-        return apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
-    artifact = save_policy(setup, policy, statistics, out)
+    try:
+        if out is None:
+            return apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+        artifact = save_policy(setup, policy, statistics, out)
+    except TrialError as error:  # in a search this point would fail; here it is all that was asked for
+        raise PolicyError(f"the policy cannot be applied to this model: {error}") from error
     progress(Event("emit", 1, 1, f"wrote {out}"))
     return artifact

@@ -6,17 +6,20 @@ nothing in it can be out of date; it can only be of no more use.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import stat
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autocompress.engine.lines import unseal
 from autocompress.engine.store import Store
 from autocompress.errors import DiskFullError, RunError, UsageError
+from autocompress.read_file import read_whole
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def open_cache(contexts: Mapping[str, str]) -> dict[str, Store]:
         path = folder / f"{context}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _check_owner(folder)
             store = Store(path)
             if ABOUT not in store:
                 store.put(ABOUT, about)
@@ -68,6 +72,15 @@ def open_cache(contexts: Mapping[str, str]) -> dict[str, Store]:
             continue
         found[context] = store
     return found
+
+
+def _check_owner(folder: Path) -> None:
+    """Raise RunError for a folder into which another user may write: what it holds would steer our searches."""
+    found = folder.stat()
+    if found.st_uid not in (os.getuid(), 0) or found.st_mode & stat.S_IWOTH:
+        raise RunError(
+            f"{str(folder)!r} belongs to another user or is writable for all; set {VARIABLE} to a folder of your own"
+        )
 
 
 def entries(names: Iterable[str] = (), unused: float = 0.0) -> list[Entry]:
@@ -92,11 +105,11 @@ def prune(gone: Iterable[Entry]) -> None:
 
 
 def _entry(path: Path) -> Entry:
-    about = "unreadable"
-    lines = path.read_bytes().splitlines()
-    with suppress(ValueError, LookupError, TypeError):
-        about = str(json.loads(lines[0])["value"])
-    return Entry(path.stem, about, max(0, len(lines) - 1), path.stat().st_size, path.stat().st_mtime)
+    about, lines, found = "unreadable", [], path.lstat()
+    with suppress(ValueError, LookupError, TypeError, RunError):
+        lines = read_whole(path, RunError, expected="an entry of the cache", largest=sys.maxsize).splitlines()
+        about = str(unseal(lines[0])["value"])
+    return Entry(path.stem, about, max(0, len(lines) - 1), found.st_size, found.st_mtime)
 
 
 def _files() -> list[Path]:

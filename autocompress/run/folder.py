@@ -12,11 +12,13 @@ from typing import Any
 import optuna
 
 from autocompress.disk import raise_when_full
-from autocompress.engine.store import RunLock, Store, journal_storage
+from autocompress.engine.journal import RunLock, journal_storage
+from autocompress.engine.store import Store
 from autocompress.errors import RunError
 from autocompress.report.files import write_whole
+from autocompress.schema import read_json, short
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EARLY = (".lock", "error.log")
 """What a search that ended before its first line was written (on a full disk, say) leaves in its folder."""
 
@@ -82,10 +84,13 @@ class RunFolder:
         self._lock.release()
 
     def _check(self, record: Path, identity: Mapping[str, Any]) -> None:
-        try:
-            known = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{record} is damaged ({error}); give another --out.") from error
+        known = read_json(record, RunError, expected="what a search wrote", remedy="it is damaged: give another --out.")
+        version = known.get("format_version") if isinstance(known, dict) else None
+        if version != FORMAT_VERSION:
+            raise RunError(
+                f"{record} has format_version {short(version)}, this autocompress goes on from {FORMAT_VERSION}; "
+                "give another --out."
+            )
         for name, value in json.loads(json.dumps(identity)).items():
             if known.get(name) != value:
                 raise RunError(

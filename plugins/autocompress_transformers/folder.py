@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autocompress.errors import ModelError
 from autocompress.matching import near_misses
+from autocompress.schema import cause, read_json, shaped
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class _Config:
+    """The part of a config that says what the model is."""
+
+    model_type: str | None = None
+    architectures: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The part of an index that says where the tensors are."""
+
+    weight_map: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -30,15 +46,10 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"no config.json in {str(folder)!r}: expected a Hugging Face model folder "
             "(config.json and *.safetensors); save one with model.save_pretrained(folder)."
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", 1)
-        raise ModelError(
-            f"{path}, line {line}: not valid JSON ({error}); copy the model's config.json again."
-        ) from error
+    config = read_json(path, ModelError, expected="a model's config", remedy="copy the model's config.json again.")
     if not isinstance(config, dict):
         raise ModelError(f"{path}: expected a JSON object with model_type; copy the model's config.json again.")
+    shaped(_Config, config, str(path), ModelError, remedy="copy the model's config.json again.", extra=True)
     return config
 
 
@@ -111,10 +122,13 @@ def check_dense(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _shards(folder: Path) -> list[Path]:
-    try:
-        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{str(folder / INDEX)!r} is damaged ({error!r}); copy the file again.") from error
+    path, remedy = folder / INDEX, "it is damaged: copy the file again."
+    index = read_json(path, ModelError, expected="an index of shards", remedy=remedy)
+    found = shaped(_Index, index, str(path), ModelError, remedy=remedy, extra=True)
+    names = sorted(set(found.weight_map.values()))
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ModelError(f"{path}: the shard {name!r} is no safetensors file beside it; {remedy}")
     return [folder / name for name in names]
 
 
@@ -128,5 +142,5 @@ def _check_safetensors(path: Path) -> None:
             opened.keys()
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{str(path)!r} is broken or cut off ({error}): expected a complete safetensors file; copy it again."
+            f"{str(path)!r} is broken or cut off ({cause(error)}): expected a complete safetensors file; copy it again."
         ) from error

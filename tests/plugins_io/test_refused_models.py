@@ -83,7 +83,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty weights": (lambda f: cut(f / "model.safetensors", 0), r"broken or cut off .*copy it again"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"no weights in .*expected model\.safetensors"),
     "missing shard": (lambda f: write_index(f, '{"weight_map": {"a": "gone.safetensors"}}'), r"missing shard .*gone"),
-    "damaged index": (lambda f: write_index(f, "{}"), r"index\.json' is damaged"),
+    "damaged index": (lambda f: write_index(f, "{}"), r"index\.json.* is damaged"),
     "pickle": (as_pickle, r"only as pickle \(pytorch_model\.bin\), and unpickling .* run any code: .*--allow-pickle"),
     "own code": (write_own_code, r"its own Python code \(auto_map in config\.json\).*--trust-remote-code"),
     "compressed": (
