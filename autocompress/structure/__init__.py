@@ -1,7 +1,7 @@
 """Finds the layers of any torch model by running it: linears, embeddings, convolutions, ffn and attention groups."""
 
 from autocompress.structure.find import find_layers
-from autocompress.structure.modules import get_attribute, install, owner_of, set_attribute, set_module
+from autocompress.structure.modules import get_attribute, has_attribute, install, owner_of, set_attribute, set_module
 from autocompress.structure.outputs import main_output
 from autocompress.structure.replay import Recorded, Suffix, record
 from autocompress.structure.trace import call
@@ -12,6 +12,7 @@ __all__ = [
     "call",
     "find_layers",
     "get_attribute",
+    "has_attribute",
     "install",
     "main_output",
     "owner_of",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from autocompress.errors import ModelError
 from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, weight_of
-from autocompress.structure.groups import Candidate, find_groups
+from autocompress.structure.candidate import Candidate
+from autocompress.structure.groups import find_groups
 from autocompress.structure.modules import owner_of
 from autocompress.structure.surgery import prove
 from autocompress.structure.trace import CONVOLUTIONS, Trace, trace
@@ -30,7 +32,7 @@ def find_layers(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[Layer,
     widths = {name: _width(model.get_submodule(name)) for name in found.linears}
     position = {name: order for order, name in enumerate(found.order)}
     for group in find_groups(found, widths):
-        layers.append(_group(model, group, example, position, tied, blocks))
+        layers.append(_named_apart(_group(model, group, example, position, tied, blocks), layers))
     layers += [_block(model, name, found) for name in dict.fromkeys(blocks.values())]
     return tuple(sorted(layers, key=lambda layer: (layer.order, layer.kind, layer.fqn)))
 
@@ -81,10 +83,11 @@ def _group(
     tied: Mapping[str, tuple[str, ...]],
     blocks: Mapping[str, str],
 ) -> Layer:
-    names = list(dict.fromkeys(role.fqn for role in group.roles.values()))
-    owner = owner_of([name.rpartition(".")[0] for name in names]) if len(names) > 1 else names[0]
+    names = group.members
+    owner = owner_of([name.rpartition(".")[0] for name in (*names, *group.beside)])
     shared = tuple(sorted({other for name in names for other in tied.get(name, ())}))
-    edits, note = ({}, "its weights are shared with " + ", ".join(shared)) if shared else prove(model, group, example)
+    note = group.note or ("its weights are shared with " + ", ".join(shared) if shared else "")
+    edits, note = ({}, note) if note else prove(model, group, example)
     return Layer(
         fqn=f"{owner}:{group.kind}" if owner else f":{group.kind}",
         kind=group.kind,
@@ -99,6 +102,13 @@ def _group(
         block=blocks.get(names[0], ""),
         note=note,
     )
+
+
+def _named_apart(layer: Layer, others: Sequence[Layer]) -> Layer:
+    """The layer, named after its last linear where its owner holds another group of the kind."""
+    if all(other.fqn != layer.fqn for other in others):
+        return layer
+    return replace(layer, fqn=f"{layer.modules[-1]}:{layer.kind}")
 
 
 def _block(model: nn.Module, name: str, found: Trace) -> Layer:
