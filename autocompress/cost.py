@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,17 +22,19 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compress import build_layers
-from autocompress.errors import TrialError
+from autocompress.errors import TrialError, cause_of
 from autocompress.layer import Layer, Role
 from autocompress.linears import bias_of, empty_linear, is_linear, weight_of
 from autocompress.measure.latency import time_interleaved
 from autocompress.measure.lock import device_lock
+from autocompress.nested import tensors
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
 from autocompress.structure import Recorded, call
 from autocompress.structure.modules import installed
 from autocompress.target import Target
 
+logger = logging.getLogger(__name__)
 Memo = Callable[[str, Callable[[], Any]], Any]
 """Stored value of a key, or what the function measures (`Store.memo`)."""
 
@@ -58,6 +61,7 @@ class Cost:
 class CostTable:
     """Times options on the target and remembers every entry under a key that says all it depends on.
 
+    ``refused`` maps options that cannot be built or do not run here to the cause.
     kernels, model   what the target, and what the model with its timed input, are known by in keys.
     weights          bytes of the model's weights: what the caches see between two calls of one layer.
     """
@@ -65,6 +69,7 @@ class CostTable:
     def __init__(self, registry: Registry, target: Target, memo: Memo, kernels: str, model: str, weights: int) -> None:
         self._registry, self._target, self._memo = registry, target, memo
         self._kernels, self._of_model, self._weights = kernels, model, weights
+        self.refused: dict[str, str] = {}
 
     def modules(
         self, layer: Layer, dense: nn.Module, shape: tuple[int, int], recorded: Recorded, options: Sequence[LayerPolicy]
@@ -75,24 +80,26 @@ class CostTable:
         recorded   a call of the dense module; its input shape is what is timed.
         Options that cannot be built at this shape are left out.
         """
-        example = recorded.args[0]
+        example = _given(recorded)
         given = (*example.shape[:-1], shape[1]) if is_linear(dense) else tuple(example.shape)
         what = [layer.kind, list(shape), list(given), str(example.dtype), getattr(dense, "bias", None) is not None]
         what.append(copies := self._copies(dense, shape))
         key = f"kernel/{self._kernels}/{_digest([what, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
-            x = _input(dense, shape, recorded)
-            base = _resized(dense, shape)
-            built: dict[str, list[nn.Module]] = {}
-            for option in options:
-                first = _build(base, layer, option, self._registry)
-                if first is not None:
-                    built[option.label()] = [first, *(deepcopy(first) for _ in range(copies - 1))]
-            times = self._time({label: _rotation(modules, x) for label, modules in built.items()})
-            return _entries(times, {label: _bytes(modules[0]) for label, modules in built.items()})
+            x, base = _input(dense, shape, recorded), _resized(dense, shape)
+            sizes: dict[str, int] = {}
 
-        return {label: Cost(**entry) for label, entry in self._memo(key, measure).items()}
+            def first(option: LayerPolicy) -> Callable[[], object]:
+                module = _build(base, layer, option, self._registry)
+                rotation = _rotation([module, *(deepcopy(module) for _ in range(copies - 1))], x)
+                sizes[option.label()] = _bytes(module)
+                return rotation
+
+            calls, refused = _built(options, first)
+            return _entries(self._time(calls), sizes, refused)
+
+        return self._costs(layer, self._memo(key, measure))
 
     def structures(
         self,
@@ -109,18 +116,27 @@ class CostTable:
         key = f"structure/{self._kernels}/{_digest([what, given, [option.label() for option in options]])}"
 
         def measure() -> dict[str, Any]:
-            calls: dict[str, Callable[[], object]] = {}
             sizes: dict[str, int] = {}
-            for option in options:
+
+            def first(option: LayerPolicy) -> Callable[[], object]:
                 changes = build_layers(model, Policy({layer.fqn: option}), members, self._registry)
                 for module in changes.modules.values():
                     fill_(module)
-                calls[option.label()] = _owner_caller(model, owner, changes.modules, changes.attributes, recorded)
+                run = _owner_caller(model, owner, changes.modules, changes.attributes, recorded)
+                with torch.inference_mode():
+                    run()
                 now = {fqn: changes.modules.get(fqn, model.get_submodule(fqn)) for fqn in layer.modules}
                 sizes[option.label()] = sum(_bytes(module) for module in now.values())
-            return _entries(self._time(calls), sizes)
+                return run
 
-        return {label: Cost(**entry) for label, entry in self._memo(key, measure).items()}
+            calls, refused = _built(options, first)
+            return _entries(self._time(calls), sizes, refused)
+
+        return self._costs(layer, self._memo(key, measure))
+
+    def _costs(self, layer: Layer, entry: Mapping[str, Any]) -> dict[str, Cost]:
+        self.refused |= {f"{label} on {layer.fqn}": cause for label, cause in entry["refused"].items()}
+        return {label: Cost(**one) for label, one in entry["costs"].items()}
 
     def shares(self, model: nn.Module, example: Mapping[str, Tensor], dense: Mapping[str, Dense]) -> dict[str, float]:
         """Name to the module's time as a share of the whole model's, all timed in turns.
@@ -152,8 +168,7 @@ class CostTable:
 
     def _copies(self, dense: nn.Module, shape: tuple[int, int]) -> int:
         """As many copies as weigh what the model weighs; a power of two, so that models of a kind share entries."""
-        weight = weight_of(dense) if is_linear(dense) else dense.get_parameter("weight")
-        size = max(1, shape[0] * shape[1] * weight.element_size())
+        size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
         return 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
 
     def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
@@ -182,18 +197,31 @@ def fill_(module: nn.Module) -> None:
             if tensor.is_floating_point():
                 tensor.copy_(torch.rand(tensor.shape) * 0.02 + 0.01)
             elif tensor.dtype in (torch.int8, torch.uint8):
-                tensor.random_(0, 100)
+                tensor.random_(0, 60)  # within the seven bits that some kernels allow
 
 
-def _build(base: nn.Module, layer: Layer, option: LayerPolicy, registry: Registry) -> nn.Module | None:
-    """The option on one module, filled with numbers; None when it does not exist at this shape."""
+def _built(
+    options: Sequence[LayerPolicy], first: Callable[[LayerPolicy], Callable[[], object]]
+) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
+    """Option label to what calls it once it ran, and those that failed to their cause. The dense one must not."""
+    calls, refused = {}, {}
+    for option in options:
+        try:
+            calls[option.label()] = first(option)
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything: this option is not offered
+            if not option.steps:
+                raise
+            refused[option.label()] = cause_of(error)
+            logger.debug("refused %s", option.label(), exc_info=True)
+    return calls, refused
+
+
+def _build(base: nn.Module, layer: Layer, option: LayerPolicy, registry: Registry) -> nn.Module:
+    """The option on one module, filled with numbers."""
     holder = nn.ModuleDict({"m": base})
-    shape = tuple((weight_of(base) if is_linear(base) else base.get_parameter("weight")).shape)
+    shape = tuple(weight_of(base).shape)
     only = Layer("m", layer.kind, "m", {layer.kind: Role("m", 0, shape[0])}, {layer.kind: shape}, layer.n_params)
-    try:
-        changes = build_layers(holder, Policy({"m": option}), [only], registry)
-    except TrialError:
-        return None
+    changes = build_layers(holder, Policy({"m": option}), [only], registry)
     built = changes.modules.get("m", base)
     fill_(built)
     return built.eval()
@@ -203,7 +231,7 @@ def _resized(dense: nn.Module, shape: tuple[int, int]) -> nn.Module:
     if is_linear(dense):
         base: nn.Module = empty_linear(shape[1], shape[0], bias=bias_of(dense) is not None, like=weight_of(dense))
     else:
-        weight = dense.get_parameter("weight")
+        weight = weight_of(dense)
         base = nn.Embedding(*shape, device=weight.device, dtype=weight.dtype).requires_grad_(False)
     fill_(base)
     return base
@@ -211,14 +239,20 @@ def _resized(dense: nn.Module, shape: tuple[int, int]) -> nn.Module:
 
 def _input(dense: nn.Module, shape: tuple[int, int], recorded: Recorded) -> Tensor:
     """The recorded input, or one of its shape with as many features as a narrower linear reads."""
-    example: Tensor = recorded.args[0]
+    example = _given(recorded)
     if not is_linear(dense) or example.shape[-1] == shape[1]:
         return example
     return torch.randn((*example.shape[:-1], shape[1]), device=example.device, dtype=example.dtype)
 
 
+def _given(recorded: Recorded) -> Tensor:
+    if recorded.input is None:
+        raise TrialError("it is called without a tensor")
+    return recorded.input
+
+
 def _shape_of(recorded: Recorded) -> list[list[int]]:
-    return [list(one.shape) for one in recorded.args if isinstance(one, Tensor)]
+    return [list(one.shape) for one in tensors([*recorded.args, *recorded.kwargs.values()])]
 
 
 def _replayed(module: nn.Module, recorded: Recorded) -> Callable[[], object]:
@@ -252,7 +286,9 @@ def _owner_caller(
     return run
 
 
-def _entries(times: Mapping[str, Sequence[float]], sizes: Mapping[str, int]) -> dict[str, Any]:
+def _entries(
+    times: Mapping[str, Sequence[float]], sizes: Mapping[str, int], refused: Mapping[str, str]
+) -> dict[str, Any]:
     """JSON-able entries; speed-ups are medians of per-round ratios, intervals from their order statistics."""
     dense = times["dense"]
     entries = {}
@@ -267,7 +303,7 @@ def _entries(times: Mapping[str, Sequence[float]], sizes: Mapping[str, int]) -> 
             "low": ratios[max(0, middle - reach)],
             "high": ratios[min(len(ratios) - 1, middle + reach)],
         }
-    return entries
+    return {"costs": entries, "refused": dict(refused)}
 
 
 def _bytes(module: nn.Module) -> int:

@@ -11,6 +11,7 @@ AutocompressError
 │   ├── RunError          a run folder that belongs to another search
 │   └── PluginError       a plugin that fails to import or breaks its contract
 ├── DiskFullError         no room to write (exit code 1); the same command goes on once there is
+├── NothingRunsError      no option or no trial of a search runs; the causes are in the message (exit code 3)
 └── TrialError            this point of the search fails; the search goes on
 """
 
@@ -65,5 +66,17 @@ class DiskFullError(AutocompressError):
     """There is no room to write what was found; what was written before is whole."""
 
 
+class NothingRunsError(AutocompressError):
+    """Nothing that the search space offers runs on this model: no policy can keep the budget."""
+
+    exit_code = 3
+
+
 class TrialError(AutocompressError):
     """This one policy cannot be built, run or scored; it is recorded and the search goes on."""
+
+
+def cause_of(error: BaseException) -> str:
+    """The cause that an option or a trial is dropped for: one line, with the class of an error that is not ours."""
+    words = str(error) if isinstance(error, AutocompressError) else f"{type(error).__name__}: {error}"
+    return (words or type(error).__name__).splitlines()[0]

@@ -20,7 +20,10 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def weight_of(linear: nn.Module) -> Tensor:
-    """The weight as (out_features, in_features), detached; shares memory with the module."""
+    """The weight as (out_features, in_features), detached; shares memory with the module.
+
+    Of an embedding or a convolution the weight as it is. A parametrized weight (`weight_norm`) is what it amounts to.
+    """
     from torch import Tensor
 
     weight = linear.weight

@@ -16,6 +16,7 @@ import pluggy
 from autocompress import hookspecs
 from autocompress.errors import PluginError
 from autocompress.matching import near_misses, unknown
+from autocompress.patience import LEAST, ended_after
 
 if TYPE_CHECKING:
     from autocompress.evaluator import Evaluator
@@ -116,7 +117,8 @@ class Registry:
         failed: dict[str, str] = {}
         for implementation in self._implementations("trial_finished"):
             try:
-                _call(implementation, {"trial": trial})
+                with ended_after(LEAST, f"{PREFIX}trial_finished"):
+                    _call(implementation, {"trial": trial})
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
                 failed[implementation.plugin_name] = self._words(implementation, "trial_finished", error)
         return failed

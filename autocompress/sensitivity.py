@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from autocompress.compress import Workbench
-from autocompress.errors import DiskFullError, TrialError
+from autocompress.errors import DiskFullError, TrialError, cause_of
 from autocompress.evaluator import Batch, Evaluator
 from autocompress.layer import Layer
 from autocompress.policy import Policy
@@ -78,6 +78,8 @@ class Sensitivity:
 
         def measure() -> float:
             model = self._bench.set(policy)
+            if owner not in self._recorded:
+                raise TrialError("it runs on no row of the calibration data")
             with torch.inference_mode():
                 return self._recorded[owner].error(model.get_submodule(owner))
 
@@ -122,9 +124,8 @@ class Sensitivity:
             self._bench.set(Policy())
 
     def _refuse(self, policy: Policy, error: BaseException) -> None:
-        cause = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
         for fqn, layer_policy in policy.layers.items():
-            self.refused.setdefault(f"{layer_policy.label()} on {fqn}", cause.splitlines()[0])
+            self.refused.setdefault(f"{layer_policy.label()} on {fqn}", cause_of(error))
 
     def _prepare(self) -> None:
         """Dense outputs, once, when the first probe is not already known."""

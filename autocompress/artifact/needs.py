@@ -19,6 +19,11 @@ def check_needs(manifest: Manifest, registry: Registry, *, where: str, dense: bo
     runtimes = {manifest.runtime: "", **manifest.runtimes}
     _check("runtime", runtimes, registry.runtimes, where, ArtifactError)
     record = manifest.record
+    if dense and manifest.kind == "module" and not record.source:
+        raise ArtifactError(
+            f"{where!r} was compressed from a Python module ({manifest.architecture}), which nothing here can build: "
+            "measure it from Python, as bench(path, base=...)."
+        )
     if dense and record.source and record.loader and record.loader not in registry.installed:
         raise ArtifactError(
             f"{where!r} is measured beside its dense model {record.source!r}, which was loaded by a plugin that is not "

@@ -107,6 +107,8 @@ class _Process:
         if self.folder is None:
             return self._measured_dense(self._unpickle(pipe))
         self.base = self._unpickle(pipe)
+        if self.base is None and self.manifest is not None and self.manifest.kind == "module" and self.knows_dense:
+            self.base = self._load_dense().model  # before anything is measured: it is not the artifact's memory
         return self._measured(self._artifact)
 
     @property

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress.errors import ArtifactError
+from autocompress.structure.modules import loose
 from autocompress.target import Target
 
 
@@ -85,7 +86,7 @@ def skeleton(model: nn.Module) -> nn.Module:
     """
     from copy import deepcopy
 
-    memo: dict[int, object] = {}
+    memo: dict[int, object] = {id(tensor): tensor.detach() for tensor in loose(model)}
     for tensor in model.state_dict(keep_vars=True).values():
         if isinstance(tensor, Tensor) and id(tensor) not in memo:
             empty = torch.empty_like(tensor, device="meta")

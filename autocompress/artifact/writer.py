@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -87,7 +86,7 @@ def save(
             aliases=aliases,
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            record=_anchored(record or Record()),
+            record=record or Record(),
             runtimes={target.runtime: registry.distribution("runtimes", target.runtime)},
         )
         write_manifest(temporary, manifest)
@@ -155,11 +154,6 @@ def _hidden_buffers(model: nn.Module, complete: nn.Module) -> dict[str, Tensor]:
     state = complete.state_dict()
     own = {name for name, _ in complete.named_buffers()} - set(state)
     return {name: buffer for name, buffer in model.named_buffers() if name in own}
-
-
-def _anchored(record: Record) -> Record:
-    """A source that is a folder is found again from anywhere."""
-    return replace(record, source=os.path.abspath(record.source)) if os.path.isdir(record.source) else record
 
 
 def _write_config(model: Any, section: dict[str, Any], folder: Path) -> None:

@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from autocompress.compress.statistics import StatisticsStore, push
-from autocompress.errors import PolicyError, TrialError
+from autocompress.compress.untouched import untouched
+from autocompress.errors import PolicyError, TrialError, cause_of
 from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, leaves, weight_of
 from autocompress.matching import near_misses
+from autocompress.patience import allowed, ended_after
 from autocompress.plugins import Registry
 from autocompress.policy import Policy, Step
-from autocompress.structure.modules import install
+from autocompress.structure.modules import install, loose
 from autocompress.technique import Calibration, Group, Replacement, Statistics, Technique
 
 Make = Callable[[Technique, Group, Step, Calibration], Replacement]
@@ -40,7 +42,7 @@ def compress_layers(
     """
 
     def make(technique: Technique, group: Group, step: Step, calibration: Calibration) -> Replacement:
-        with torch.no_grad():
+        with torch.no_grad(), untouched(group.modules.values(), f"{step.label()} on {group.layer.fqn!r}"):
             return technique.compress(group, step.params, calibration)
 
     return _walk(model, policy, layers, registry, make, statistics)
@@ -53,6 +55,7 @@ def apply_policy(
     changes = compress_layers(model, policy, layers, registry, statistics)
     # What is replaced is not copied first.
     memo: dict[int, object] = {id(model.get_submodule(fqn)): model.get_submodule(fqn) for fqn in changes.modules}
+    memo |= {id(tensor): tensor.detach().clone() for tensor in loose(model)}
     copy = deepcopy(model, memo)
     install(copy, changes.modules, changes.attributes)
     return copy.eval()
@@ -161,11 +164,12 @@ def _inside(
 
 def _make(technique: Technique, group: Group, step: Step, calibration: Calibration, make: Make) -> Replacement:
     try:
-        return make(technique, group, step, calibration)
+        with ended_after(allowed(group.layer.n_params), f"{step.label()} on {group.layer.fqn!r}"):
+            return make(technique, group, step, calibration)
     except TrialError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's technique may raise anything: this point fails
-        raise TrialError(f"{step.label()} on {group.layer.fqn!r}: {type(error).__name__}: {error}") from error
+        raise TrialError(f"{step.label()} on {group.layer.fqn!r}: {cause_of(error)}") from error
 
 
 def _current(model: nn.Module, changes: Changes, fqn: str) -> nn.Module:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from autocompress.evaluator import Batch
 from autocompress.linears import bias_of, is_linear, weight_of
+from autocompress.nested import main_input
 from autocompress.structure.trace import call
 from autocompress.technique import Statistics
 
@@ -93,8 +94,10 @@ def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence
     mask: Tensor | None = None
 
     def hook(name: str) -> Any:
-        def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            x: Tensor = args[0]
+        def pre_hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = main_input(args, kwargs)
+            if x is None or not x.numel():  # an expert that no row is sent to
+                return
             key = (x.data_ptr(), x._version, x.shape, x.stride())
             if key not in seen:
                 seen[key] = (x, _moments(x, mask))  # x is kept so that its address is not used again
@@ -109,7 +112,7 @@ def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence
     for name in names:
         module = model.get_submodule(name)
         if is_linear(module):
-            handles.append(module.register_forward_pre_hook(hook(name)))
+            handles.append(module.register_forward_pre_hook(hook(name), with_kwargs=True))
     try:
         with torch.inference_mode(False), torch.no_grad():
             for batch in batches:

@@ -15,7 +15,7 @@ from autocompress.compress.statistics import StatisticsStore
 from autocompress.layer import Layer
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
-from autocompress.structure.modules import get_attribute, install
+from autocompress.structure.modules import get_attribute, install, loose
 
 
 class Workbench:
@@ -38,7 +38,7 @@ class Workbench:
     ) -> None:
         self.dense = model
         self.model = share(model)
-        self._layers, self._registry, self._statistics, self._most = layers, registry, statistics, most
+        self._layers, self._registry, self.statistics, self._most = layers, registry, statistics, most
         self._part = parts(layers)
         self._members: dict[str, list[Layer]] = {}
         for layer in layers:
@@ -65,7 +65,7 @@ class Workbench:
         key = part + hashlib.sha256(json.dumps(policy.to_json(), sort_keys=True).encode()).hexdigest()
         if key not in self._cache:
             members = self._members.get(part, self._layers)
-            self._cache[key] = compress_layers(self.dense, policy, members, self._registry, self._statistics)
+            self._cache[key] = compress_layers(self.dense, policy, members, self._registry, self.statistics)
             while len(self._cache) > 1 and sum(_bytes(changes) for changes in self._cache.values()) > self._most:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key)
@@ -85,7 +85,7 @@ class Workbench:
 
 def share(model: nn.Module) -> nn.Module:
     """A copy of the module tree that shares every weight with the original."""
-    tensors = [*model.parameters(), *model.buffers()]
+    tensors = [*model.parameters(), *model.buffers(), *loose(model)]
     return deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
 
 

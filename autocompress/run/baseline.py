@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 
 from autocompress.artifact import Record, Session, run_session
@@ -74,7 +75,7 @@ def origin(setup: Setup) -> Record:
     """How to load the dense model again."""
     request = setup.request
     return Record(
-        source=setup.loaded.source,
+        source=lasting(setup.loaded.source, setup.loaded.folder),
         loader=setup.loaded.loader,
         task=setup.loaded.task,
         trust_remote_code=request.trust_remote_code,
@@ -82,3 +83,14 @@ def origin(setup: Setup) -> Record:
         command=request.replay(),
         seeds={"search": request.seed},
     )
+
+
+def lasting(source: str, folder: Path | None) -> str:
+    """What was typed for a model, so that it is found again from anywhere: a path as an absolute one.
+
+    folder   where the loader found it, if it says so: then a name is no path because something here is called so too.
+    """
+    path = Path(source)
+    if not source or not path.exists() or (folder is not None and path.resolve() != folder.resolve()):
+        return source
+    return str(path.absolute())

@@ -12,35 +12,37 @@ from autocompress.engine.store import Store
 from autocompress.layer import Layer
 from autocompress.run.cache import open_cache
 from autocompress.run.contexts import contexts_of
+from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Progress
 from autocompress.run.request import SearchRequest
 from autocompress.run.setup import check_names, set_up
 from autocompress.run.trials import weight_bytes
 from autocompress.space import bind
-from autocompress.structure import record
 
 
 def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, Any]]:
     """One row per unique (kind, shape, option): speed-up with interval and bytes, or why it is not offered."""
     setup = set_up(request, check_names(request, budgets=False), progress)
-    binding = bind(setup.space, setup.layers, setup.registry, setup.target)
-    prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    batches = [setup.example, *setup.rows["calibration"]]
+    bound = bind(setup.space, setup.layers, setup.registry, setup.target)
+    binding, _ = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), bound)
+    prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     contexts = contexts_of(setup)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "kernels.jsonl", open_cache(contexts.shared))
         weights = weight_bytes(setup.model)
         table = CostTable(setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weights)
-        prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, 1.0)
+        prices.measure_costs(table, 1.0)
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for slot in binding.slots:
+    for slot in prices.slots:
         for layer in slot.layers:
             costs = prices.costs_of(layer)
             for label, cost in costs.items():
                 if label != "dense":
                     row = _row(layer, label, cost, costs["dense"])
                     rows.setdefault((row["kind"], row["shape"], label), row)
-    return [*rows.values(), *_dropped(binding.dropped)]
+    return [*rows.values(), *_dropped({**binding.dropped, **prices.refused})]
 
 
 def _row(layer: Layer, label: str, cost: Cost, dense: Cost) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from autocompress.objective import MAXIMIZE, Budget, Objective
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
 from autocompress.run.contexts import Contexts
+from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
+from autocompress.run.proving import check_some_bound, check_some_run, proven
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, bind
-from autocompress.structure import record
 from autocompress.technique import Stage
 
 LEAST_LOSS = 1e-9
@@ -63,25 +64,34 @@ def make_plan(
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
     bench = Workbench(setup.model, setup.layers, setup.registry, statistics)
-    prices = Prices(setup.model, setup.layers, binding, setup.registry, progress)
+    binding = proven(setup, binding, bench, store, contexts, progress)
+    calibration = setup.rows["calibration"]
+    batches = [setup.example, *calibration]
+    binding, failed = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), binding)
+    _tell(progress, "bind", "does not run where it stands", failed)
+    check_some_bound(setup.space.name, binding, failed)
+    prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     table = CostTable(
         setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
     )
-    prices.measure_costs(table, record(setup.model, prices.owners, setup.example), setup.example, latency)
+    prices.measure_costs(table, latency)
     sensitivity = Sensitivity(
         bench,
         setup.layers,
         setup.evaluator,
         setup.rows["probe"],
-        record(setup.model, prices.owners, setup.rows["calibration"][0]),
+        prices.record(calibration),
         store.memo,
         contexts.quality,
     )
     prices.measure_damage(sensitivity, probes=probes)
-    _tell(progress, "sensitivity", "does not run", sensitivity.refused)
+    refused = {**prices.refused, **sensitivity.refused}
+    _tell(progress, "sensitivity", "does not run", refused)
+    binding = Binding(prices.slots, {**binding.dropped, **refused})
     units = build_table(
         binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)
     )
+    check_some_run(setup.space.name, units, binding.dropped)
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
     progress(Event("sensitivity", message=message, note=True))

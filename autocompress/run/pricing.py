@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress.compress import parts
 from autocompress.cost import Cost, CostTable, Dense, shapes_after
+from autocompress.errors import TrialError, cause_of
+from autocompress.evaluator import Batch
 from autocompress.layer import Layer
+from autocompress.linears import weight_of
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy, Step
 from autocompress.run.progress import Event, Progress
 from autocompress.run.tables import Priced, Structures
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, Slot
-from autocompress.structure import Recorded, owner_of
+from autocompress.structure import Recorded, nearest, owner_of, record_first, running
 
+logger = logging.getLogger(__name__)
 DENSE = LayerPolicy()
 
 
 class Prices:
-    """Measures once, then answers what the options of a slot cost under any structure of its part."""
+    """Measures once, then answers what the options of a slot cost under any structure of its part.
+
+    batches   the timed example first; a layer that does not run on it is priced from a later one on which it does, and
+              its time counts for nothing, as in the example's own latency.
+    ``slots`` are those that could be priced; ``refused`` maps options, and layers with all theirs, to the cause.
+    """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], binding: Binding, registry: Registry, progress: Progress
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        binding: Binding,
+        registry: Registry,
+        batches: Sequence[Batch],
+        progress: Progress,
     ) -> None:
         self._model, self._layers, self._registry, self._progress = model, layers, registry, progress
-        self._slots = binding.slots
+        self._batches = batches
+        self.slots = binding.slots
+        self.refused: dict[str, str] = {}
         self.part_of = parts(layers)
         self._by_name = {layer.fqn: layer for layer in layers}
         self._members: dict[str, list[Layer]] = {}
@@ -40,54 +58,90 @@ class Prices:
         self._names: dict[tuple[str, tuple[int, int]], str] = {}
         self._damage: dict[tuple[str, str], float | None] = {}
         self._factor: dict[tuple[str, str], float] = {}
+        self._recorded: dict[str, Recorded] | None = None
+        self._called: set[str] | None = None
 
     @property
-    def owners(self) -> set[str]:
-        """The submodules that are replayed alone: the owner of every part, and every single layer."""
-        return {self.owner(part) for part in self._members} | {
-            layer.owner for slot in self._slots for layer in slot.layers
-        }
+    def recorded(self) -> Mapping[str, Recorded]:
+        """One call of each submodule that is replayed alone: the owner of every part, and of every single layer."""
+        if self._recorded is None:
+            self._recorded = self.record(self._batches)
+        return self._recorded
+
+    def record(self, batches: Sequence[Batch]) -> dict[str, Recorded]:
+        """The same from the first of other batches on which each runs."""
+        layers = [layer for slot in self.slots for layer in slot.layers]
+        wanted = {self.owner(self.part_of[layer.fqn]) for layer in layers} | {layer.owner for layer in layers}
+        return record_first(self._model, wanted, batches)
 
     def owner(self, part: str) -> str:
-        """The smallest module that holds everything in a part."""
+        """The smallest module that is called and holds everything in a part."""
         members = [layer for layer in self._members[part] if layer.kind != "block"]
-        groups = [layer.owner for layer in members if layer.kind in ("ffn", "attention")]
-        if groups:
-            return owner_of(groups) if len(groups) > 1 else groups[0]
-        return members[0].owner if members else self._by_name[part].owner
+        groups = [layer.owner for layer in members if layer.kind in ("ffn", "attention") and not layer.note]
+        if not groups:
+            return members[0].owner if members else self._by_name[part].owner
+        if len(groups) == 1:
+            return groups[0]
+        if self._called is None:
+            names = {name for name, _ in self._model.named_modules()}
+            self._called = running(self._model, self._batches[0], names)
+        return nearest(owner_of(groups), self._called)
 
-    def measure_costs(
-        self, table: CostTable, recorded: Mapping[str, Recorded], example: Mapping[str, Tensor], latency: float
-    ) -> None:
-        """Time every unique shape and option on the target; ``latency`` of the dense model, in seconds."""
-        structural = [slot for slot in self._slots if slot.structural]
-        plain = [slot for slot in self._slots if not slot.structural]
-        for number, slot in enumerate(structural):
-            self._progress(Event("cost", number, len(self._slots), f"structure of {slot.name}"))
-            for layer in slot.layers:
-                members = self._members[self.part_of[layer.fqn]]
-                self._structures[layer.fqn] = table.structures(
-                    self._model, layer, members, recorded[layer.owner], slot.options
-                )
-                for option in slot.options:
-                    shapes = shapes_after(self._model, layer, option, members, self._registry)
-                    self._shapes[layer.fqn, option.label()] = shapes
-        for number, slot in enumerate(plain):
-            self._progress(Event("cost", len(structural) + number, len(self._slots), f"kernels of {slot.name}"))
-            for layer in slot.layers:
-                for shape in self._possible_shapes(layer):
-                    dense = self._model.get_submodule(layer.fqn)
-                    if (layer.fqn, shape) not in self._modules:
-                        costs = table.modules(layer, dense, shape, recorded[layer.fqn], slot.options)
-                        self._modules[layer.fqn, shape] = costs
+    def measure_costs(self, table: CostTable, latency: float) -> None:
+        """Time every unique shape and option on the target; ``latency`` of the dense model, in seconds.
 
-        self._progress(Event("cost", len(self._slots) - 1, len(self._slots), "shares of the whole model"))
-        shares = table.shares(self._model, example, self._dense_modules(recorded))
+        What raises is dropped with its cause: an option, or a slot whose dense layer cannot be timed alone.
+        """
+        slots = sorted(self.slots, key=lambda slot: not slot.structural)  # structures give the shapes of the others
+        for number, slot in enumerate(slots):
+            what = "structure" if slot.structural else "kernels"
+            self._progress(Event("cost", number, len(slots), f"{what} of {slot.name}"))
+            try:
+                for layer in slot.layers:
+                    if slot.structural:
+                        self._price_structure(table, slot, layer)
+                    else:
+                        self._price_modules(table, slot, layer)
+            except (Exception, SystemExit) as error:  # a stranger's module may raise anything: it is left as it is
+                logger.debug("cannot price %s", slot.name, exc_info=True)
+                self._drop(slot, error)
+        self.refused |= table.refused
+        self._progress(Event("cost", len(slots) - 1, len(slots), "shares of the whole model"))
+        shares = table.shares(self._model, self._batches[0], self._dense_modules())
         self._seconds = {name: share * latency for name, share in shares.items()}
 
-    def _dense_modules(self, recorded: Mapping[str, Recorded]) -> dict[str, Dense]:
+    def _price_structure(self, table: CostTable, slot: Slot, layer: Layer) -> None:
+        members = self._members[self.part_of[layer.fqn]]
+        costs = table.structures(self._model, layer, members, self._call_of(layer.owner), slot.options)
+        for option in slot.options:
+            if option.label() in costs:
+                shapes = shapes_after(self._model, layer, option, members, self._registry)
+                self._shapes[layer.fqn, option.label()] = shapes
+        self._structures[layer.fqn] = costs
+
+    def _price_modules(self, table: CostTable, slot: Slot, layer: Layer) -> None:
+        for shape in self._possible_shapes(layer):
+            if (layer.fqn, shape) not in self._modules:
+                dense, call = self._model.get_submodule(layer.fqn), self._call_of(layer.fqn)
+                self._modules[layer.fqn, shape] = table.modules(layer, dense, shape, call, slot.options)
+
+    def _call_of(self, fqn: str) -> Recorded:
+        if fqn not in self.recorded:
+            raise TrialError("it runs neither on the timed example nor on a row of the calibration data")
+        return self.recorded[fqn]
+
+    def _drop(self, slot: Slot, error: BaseException) -> None:
+        self.slots = tuple(other for other in self.slots if other is not slot)
+        for layer in slot.layers:
+            self.refused[layer.fqn] = cause_of(error)
+            self._structures.pop(layer.fqn, None)
+            for key in [key for key in self._modules if key[0] == layer.fqn]:
+                del self._modules[key]
+
+    def _dense_modules(self) -> dict[str, Dense]:
         """One module for every distinct shape that was priced, and every distinct owner of a group."""
         dense: dict[str, Dense] = {}
+        recorded = self.recorded
         for fqn, shape in self._modules:
             module, call = self._model.get_submodule(fqn), recorded[fqn]
             dense.setdefault(_shape_name(module, shape, call), (module, shape, call))
@@ -103,12 +157,14 @@ class Prices:
     def _module_seconds(self, layer: Layer, shape: tuple[int, int], label: str) -> float | None:
         """Seconds of an option of one module within the whole model; None when it does not exist at this shape."""
         cost = self._modules[layer.fqn, shape].get(label)
-        return None if cost is None else self._seconds[self._names[layer.fqn, shape]] / cost.speedup
+        if cost is None:
+            return None
+        return self.recorded[layer.fqn].calls * self._seconds[self._names[layer.fqn, shape]] / cost.speedup
 
     def measure_damage(self, sensitivity: Sensitivity, *, probes: bool = True) -> None:
         """A cheap score for every single step, then one probe per part and technique."""
-        for number, slot in enumerate(self._slots):
-            self._progress(Event("sensitivity", number, 2 * len(self._slots), f"scores of {slot.name}"))
+        for number, slot in enumerate(self.slots):
+            self._progress(Event("sensitivity", number, 2 * len(self.slots), f"scores of {slot.name}"))
             for part, members in self._by_part(slot).items():
                 for step in _steps(slot):
                     policy = _policy(members, step)
@@ -145,8 +201,10 @@ class Prices:
         """What a choice of structures costs beyond its linears, which their own slots price at the new shapes."""
         total = Priced({}, 0.0, 0.0)
         for fqn, option in structures.items():
-            layer, costs = self._by_name[fqn], self._structures[fqn]
-            seconds = self._seconds[_owner_name(layer)] * (1 / costs[option.label()].speedup - 1)
+            layer, cost = self._by_name[fqn], self._structures[fqn].get(option.label())
+            if cost is None:
+                return None
+            seconds = self.recorded[layer.owner].calls * self._seconds[_owner_name(layer)] * (1 / cost.speedup - 1)
             # The owner was timed with dense linears of the new shapes; those are priced by their own slots.
             for module in layer.modules:
                 linear = self._by_name[module]
@@ -155,12 +213,12 @@ class Prices:
                     seconds -= self._module_seconds(linear, after, "dense") or 0.0
                     seconds += self._module_seconds(linear, before, "dense") or 0.0
             damage: Mapping[str, float] | None = {}
-            for slot in self._slots:
+            for slot in self.slots:
                 if slot.structural and layer in slot.layers:
                     damage = self._damages(slot, option, only=layer)
             if damage is None:
                 return None
-            unpriced = set(layer.modules) - {other.fqn for slot in self._slots for other in slot.layers}
+            unpriced = set(layer.modules) - {other.fqn for slot in self.slots for other in slot.layers}
             weight = sum(self._dense_bytes(module, structures) for module in unpriced)
             total = total.plus(Priced({fqn: option}, seconds, weight, damage))
         return total
@@ -181,7 +239,7 @@ class Prices:
         rows, columns = self._shape(self._by_name[module], structures)
         dense = self._model.get_submodule(module)
         biased = rows if getattr(dense, "bias", None) is not None else 0
-        return (rows * columns + biased) * dense.get_parameter("weight").element_size()
+        return (rows * columns + biased) * weight_of(dense).element_size()
 
     def _by_part(self, slot: Slot) -> dict[str, list[Layer]]:
         found: dict[str, list[Layer]] = {}
@@ -220,7 +278,7 @@ class Prices:
     def _plans(self) -> dict[tuple[str, str], tuple[Policy, float]]:
         """(part, technique) to the probe's policy (the middle option, on every layer of the part) and cheap score."""
         plans: dict[tuple[str, str], tuple[Policy, float]] = {}
-        for slot in self._slots:
+        for slot in self.slots:
             for part, members in self._by_part(slot).items():
                 for technique in dict.fromkeys(step.technique for step in _steps(slot)):
                     scored = [
@@ -238,7 +296,7 @@ class Prices:
 
 
 def _shape_name(module: nn.Module, shape: tuple[int, int], recorded: Recorded) -> str:
-    given = "x".join(map(str, recorded.args[0].shape[:-1]))
+    given = "x".join(map(str, recorded.input.shape[:-1])) if recorded.input is not None else ""
     return f"{type(module).__name__} {shape[0]}x{shape[1]} on {given}"
 
 

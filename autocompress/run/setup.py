@@ -87,7 +87,7 @@ def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:
     example = _on(device, [loaded.example(*shape) if loaded.example else _cycle(splits.calibration, request.batch)])[0]
     progress(Event("load", message="finding layers"))
     small = loaded.example(2, min(8, request.sequence)) if loaded.example else _cycle(splits.calibration, 2)
-    layers = find_layers(model, _on(device, [small])[0])
+    layers = find_layers(model, _on(device, [small])[0], rows["calibration"])
     for note in notes:
         progress(Event("load", message=note, note=True))
     contents = {"model": digest_of(model.state_dict()), "data": digest_of(_all_rows(splits))}
@@ -123,7 +123,7 @@ def _load(request: SearchRequest, registry: Registry) -> LoadedModel:
     )
     if found is None:
         raise ModelError(f"no installed plugin can load {request.model!r}; give a folder, a hub id, or 'demo'.")
-    return replace(found, loader=loader)
+    return replace(found, source=str(request.model), loader=loader)
 
 
 def _splits(request: SearchRequest, names: Names, loaded: LoadedModel, notes: list[str]) -> Splits:

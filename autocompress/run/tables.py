@@ -91,9 +91,11 @@ def build_table(
             for slot in plain:
                 partial = _thin([one.plus(other) for one in partial for other in price_slot(slot, structures)])
             found += partial
-        dense = next(one for one in found if one.dense)
+        dense = next((one for one in found if one.dense), None)
         rest = _thin([one for one in found if one is not dense])
-        kept = [dense, *(one for one in rest if one is not dense)]
+        if dense is None or not rest:
+            continue  # nothing is left to choose; why was told where each option was refused
+        kept = [dense, *rest]
         first = min(cluster, key=lambda slot: slot.layers[0].order).layers[0]
         order = sorted((layer.order, layer.fqn) for slot in plain for layer in slot.layers)
         formats = [tuple(format_of(one.layers[fqn]) for _, fqn in order) or ("",) for one in kept]
@@ -140,6 +142,8 @@ def _thin(options: list[Priced]) -> list[Priced]:
 
     The dense one stays whatever beats it: it is what every saving is counted from.
     """
+    if not options:
+        return []
     points = np.array([(one.seconds, one.bytes, one.total) for one in options])
     finite = np.isfinite(points).all(axis=1)
     order = np.lexsort((points[:, 1], points[:, 0], points[:, 2]))

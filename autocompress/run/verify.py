@@ -12,7 +12,7 @@ from typing import Any
 
 from autocompress.artifact import Artifact, Session, annotate, load, run_session
 from autocompress.artifact.child import limit_after, once_more
-from autocompress.errors import TrialError
+from autocompress.errors import NothingRunsError, TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
 from autocompress.measure.interval import interval
 from autocompress.measure.verdict import KEPT, MOST_SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
@@ -273,10 +273,9 @@ def _nearest(
         return Verified(None, trial.policy, trial, verdicts, measured)
     done = [trial for trial in trials if trial.state == "complete"]
     if not done:
-        causes = sorted({trial.cause for trial in trials})
-        raise TrialError(
-            f"none of {len(trials)} trials finished; the first cause: {causes[0] if causes else 'unknown'}"
-        )
+        causes = list(dict.fromkeys(trial.cause for trial in trials))
+        shown = "; ".join(causes[:3]) + (f"; and {len(causes) - 3} more" if len(causes) > 3 else "")
+        raise NothingRunsError(f"none of {len(trials)} trials finished: {shown or 'none was tried'}")
     trial = min(done, key=lambda one: max(one.constraints.values(), default=0.0))
     verdicts = tuple(_from_trial(budget, trial, figures) for budget in setup.names.budgets)
     return Verified(None, trial.policy, trial, verdicts)

@@ -1,9 +1,18 @@
 """Finds the layers of any torch model by running it: linears, embeddings, convolutions, ffn and attention groups."""
 
+from autocompress.nested import main_output
 from autocompress.structure.find import find_layers
-from autocompress.structure.modules import get_attribute, has_attribute, install, owner_of, set_attribute, set_module
-from autocompress.structure.outputs import main_output
-from autocompress.structure.replay import Recorded, Suffix, record
+from autocompress.structure.inputs import running
+from autocompress.structure.modules import (
+    get_attribute,
+    has_attribute,
+    install,
+    nearest,
+    owner_of,
+    set_attribute,
+    set_module,
+)
+from autocompress.structure.replay import Recorded, Suffix, record, record_first
 from autocompress.structure.trace import call
 
 __all__ = [
@@ -15,8 +24,11 @@ __all__ = [
     "has_attribute",
     "install",
     "main_output",
+    "nearest",
     "owner_of",
     "record",
+    "record_first",
+    "running",
     "set_attribute",
     "set_module",
 ]

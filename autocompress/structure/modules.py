@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def owner_of(fqns: Sequence[str]) -> str:
@@ -19,6 +19,23 @@ def owner_of(fqns: Sequence[str]) -> str:
             break
         common.append(level[0])
     return ".".join(common)
+
+
+def nearest(fqn: str, called: Container[str]) -> str:
+    """The module itself or else the smallest one around it that is called: a list of modules never is, "" always."""
+    while fqn and fqn not in called:
+        fqn = fqn.rpartition(".")[0]
+    return fqn
+
+
+def loose(model: nn.Module) -> Iterator[Tensor]:
+    """What modules hold as plain attributes (kept results, old-style `weight_norm`), and buffers written with a graph.
+
+    Python cannot copy a tensor that was computed with gradients.
+    """
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
+    yield from (buffer for buffer in model.buffers() if buffer.grad_fn is not None)
 
 
 def set_module(model: nn.Module, fqn: str, module: nn.Module) -> None:

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from autocompress.layer import Layer
-from autocompress.structure.outputs import main_output
+from autocompress.nested import main_input, main_output, map_tensors, tensors
+from autocompress.structure.snapshots import Snapshots, fresh, has_state, versions
 from autocompress.structure.trace import call
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one submodule was called with, and what it returned, in one forward pass: in the last of its ``calls``."""
+    """What one submodule was called with, and what it returned, in one forward pass: in the last of its ``calls``.
+
+    edits   whether the submodule changes what it is called with, in place, or may: an object with a state of its own.
+    """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     output: Any
     calls: int = 1
+    edits: bool = False
+
+    @property
+    def input(self) -> Tensor | None:
+        """The first tensor that it was called with."""
+        return main_input(self.args, self.kwargs)
 
     def run(self, module: nn.Module) -> Any:
         """Call a module with the same inputs."""
-        return module(*self.args, **self.kwargs)
+        args, kwargs = (self.args, self.kwargs)
+        if self.edits:
+            args, kwargs = fresh(args), fresh(dict(kwargs))
+        return module(*args, **kwargs)
 
     def error(self, module: nn.Module) -> float:
         """The relative squared error ``|y - y0|² / |y0|²`` of a module's main output on the same inputs."""
@@ -37,23 +49,62 @@ class Recorded:
 
 
 def record(model: nn.Module, names: Iterable[str], inputs: Mapping[str, Tensor]) -> dict[str, Recorded]:
-    """Run the model once and keep inputs and outputs of the named submodules ("" is the model itself)."""
+    """Run the model once and keep inputs and outputs of the named submodules ("" is the model itself).
+
+    Kept is what they were at the call, whatever the model changes in place later. A submodule that is not called, or
+    with no rows (an expert that nothing is sent to), is left out.
+    """
     found: dict[str, Recorded] = {}
+    keep = Snapshots()
+    begun: dict[str, list[tuple[Any, Any, list[int]]]] = {}
 
-    def hook(name: str) -> Any:
-        def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            before = found[name].calls if name in found else 0
-            found[name] = Recorded(args, dict(kwargs), output, before + 1)
+    def before(name: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            kept = keep(args), keep(kwargs)
+            begun.setdefault(name, []).append((*kept, versions((args, kwargs))))
 
-        return keep
+        return hook
 
-    handles = [model.get_submodule(name).register_forward_hook(hook(name), with_kwargs=True) for name in set(names)]
+    def after(name: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            own, named, known = begun[name].pop()
+            x = main_input(own, named)
+            if x is None or x.numel():
+                calls = found[name].calls if name in found else 0
+                changed = versions((args, kwargs)) != known or has_state((args, kwargs))
+                found[name] = Recorded(own, named, keep(output), calls + 1, changed)
+
+        return hook
+
+    handles = []
+    for name in set(names):
+        module = model.get_submodule(name)
+        handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
+        handles.append(module.register_forward_hook(after(name), with_kwargs=True))
     try:
-        with torch.inference_mode():
-            call(model, inputs)
+        # Not inference mode: its tensors do not count the changes made to them.
+        with torch.inference_mode(False), torch.no_grad():
+            call(model, {name: tensor.clone() for name, tensor in inputs.items()})
     finally:
         for handle in handles:
             handle.remove()
+    return found
+
+
+def record_first(
+    model: nn.Module, names: Iterable[str], batches: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Recorded]:
+    """Each of the named submodules in the first of several batches in which it is called.
+
+    ``calls`` is how often it is called in the first batch: 0 for a submodule that only a later one calls.
+    """
+    found: dict[str, Recorded] = {}
+    missing = set(names)
+    for number, batch in enumerate(batches):
+        if missing:
+            more = record(model, missing, batch)
+            found |= more if number == 0 else {name: replace(one, calls=0) for name, one in more.items()}
+            missing -= more.keys()
     return found
 
 
@@ -80,8 +131,8 @@ class Suffix:
             recorded = record(model, self._inside, batch)
             outputs = {}
             for name, one in recorded.items():
-                kept += main_output(one.output).nbytes
-                if kept <= most and one.calls == 1:
+                kept += sum(tensor.nbytes for tensor in tensors(one.output))
+                if kept <= most and one.calls == 1 and not one.edits:
                     outputs[name] = one.output
             self._outputs.append(outputs)
 
@@ -110,6 +161,6 @@ def _within(name: str, owner: str) -> bool:
 def _always(output: Any) -> Any:
     def forward(*_args: Any, **_kwargs: Any) -> Any:
         # What comes next may change its input in place.
-        return tree_map_only(Tensor, Tensor.clone, output)
+        return map_tensors(Tensor.clone, output)
 
     return forward

@@ -7,6 +7,7 @@ config gets a config of its own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations, islice
 from typing import Any
@@ -17,12 +18,13 @@ from torch.utils._pytree import tree_map_only
 
 from autocompress.layer import Role
 from autocompress.linears import bias_of, make_linear, weight_of
+from autocompress.nested import main_output
 from autocompress.structure.candidate import Candidate
-from autocompress.structure.modules import installed, owner_of
-from autocompress.structure.outputs import main_output
+from autocompress.structure.modules import installed
 from autocompress.structure.replay import Recorded, record
 from autocompress.structure.trace import call
 
+logger = logging.getLogger(__name__)
 MOST_ATTRIBUTES, MOST_CONFIG, MOST_TRIED = 6, 4, 256
 NOT_ALONE = {
     "ffn": "its neurons are used elsewhere in the model, or the code holds their number",
@@ -30,15 +32,27 @@ NOT_ALONE = {
 }
 
 
-def prove(model: nn.Module, group: Candidate, example: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:
-    """Attribute edits that the group needs, and "" or the reason why it cannot be changed."""
+def prove(model: nn.Module, group: Candidate, owner: str, example: Mapping[str, Tensor]) -> tuple[dict[str, str], str]:
+    """Attribute edits that the group needs, and "" or the reason why it cannot be changed.
+
+    owner   a module that is called and holds the group; what cannot work there is not tried on the whole model.
+    """
+    try:
+        return _proven(model, group, owner, example)
+    except Exception as error:  # a stranger's model may raise anything
+        logger.debug("cannot cut %s", group, exc_info=True)
+        return {}, f"no unit can be cut out of it ({_first_line(error)})"
+
+
+def _proven(
+    model: nn.Module, group: Candidate, owner: str, example: Mapping[str, Tensor]
+) -> tuple[dict[str, str], str]:
     modules, masked, sizes = _cut(model, group)
-    owner = owner_of([fqn.rpartition(".")[0] for fqn in group.members])
-    recorded = record(model, [owner], example)[owner]
     proof = _Proof(model, modules, masked)
     reason = proof.compare({}, lambda: call(model, example))
     if not reason:
         return {}, ""
+    recorded = record(model, [owner], example)[owner]
     alone = _replays(model, owner, recorded)
     for number, edits in enumerate(islice(_edits(model, group), MOST_TRIED)):
         values = {path: sizes[size] for path, size in edits.items()}
@@ -66,22 +80,27 @@ class _Proof:
             try:
                 with installed(self._model, self._cut, attributes):
                     cut = main_output(run())
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
-                # Cutting a tensor that the model reshapes elsewhere raises whatever that code raises.
-                return str(error).splitlines()[0][:120]
+            except Exception as error:  # cutting what the model reshapes elsewhere raises whatever that raises
+                logger.debug("cutting with %s", attributes, exc_info=True)
+                return _first_line(error)
         same = cut.shape == masked.shape and torch.allclose(cut, masked, rtol=1e-3, atol=1e-4)
         return "" if same else "one that is cut out and one that is masked out give different outputs"
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
+
+
 def _replays(model: nn.Module, owner: str, recorded: Recorded) -> bool:
-    """Whether the owner alone gives what it gave inside the model; it may depend on what ran before it."""
+    """Whether the owner alone gives what it gave inside the model, time and again: a cache in its inputs may grow."""
+    before = main_output(recorded.output)
     try:
         with torch.inference_mode():
-            again = main_output(_again(model, owner, recorded))
-    except (RuntimeError, ValueError, IndexError, TypeError):
+            again = [main_output(_again(model, owner, recorded)) for _ in range(2)]
+    except Exception:
+        logger.debug("%s does not run alone", owner, exc_info=True)
         return False
-    before = main_output(recorded.output)
-    return again.shape == before.shape and torch.allclose(again, before, rtol=1e-3, atol=1e-4)
+    return all(one.shape == before.shape and torch.allclose(one, before, rtol=1e-3, atol=1e-4) for one in again)
 
 
 def _again(model: nn.Module, owner: str, recorded: Recorded) -> Any:

@@ -8,6 +8,7 @@ functions give one channel at one position, attention gives one head's block.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,11 @@ from torch import Tensor, nn
 from autocompress.errors import ModelError
 from autocompress.evaluator import inputs_of
 from autocompress.linears import is_linear
+from autocompress.nested import main_input, main_output, map_tensors
+from autocompress.structure.graph import tracking
+from autocompress.structure.ordinary import oddity
 
+logger = logging.getLogger(__name__)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WINDOW = 12
 """How many linears before a linear may couple with it: more than any gated ffn or attention block has."""
@@ -26,11 +31,17 @@ WINDOW = 12
 
 @dataclass
 class Trace:
-    """The order of execution, and inputs and output leaves of the linears."""
+    """The order of execution, and inputs and output leaves of the linears.
+
+    calls   every module that was called, to how often; a container that is only indexed is not called.
+    odd     layers that do not compute what their kind does, to the reason: nothing can stand in for them.
+    """
 
     order: list[str] = field(default_factory=list)
     inputs: dict[str, Tensor] = field(default_factory=dict)
     leaves: dict[str, Tensor] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
 
     @property
     def linears(self) -> list[str]:
@@ -63,35 +74,81 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     return model(**named)
 
 
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a layer of its own: a linear, a convolution or an embedding."""
+    return is_linear(module) or isinstance(module, (nn.Embedding, *CONVOLUTIONS))
+
+
 def trace(model: nn.Module, example: Mapping[str, Tensor]) -> Trace:
-    """Run the model once on ``example``. Raises ModelError when it does not run."""
-    found = Trace()
+    """Run the model once on a copy of ``example``. Raises ModelError when it does not run.
 
-    def on_linear(name: str) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            leaf = output.detach().requires_grad_()
-            _record(found.order, name)
-            found.inputs[name], found.leaves[name] = args[0], leaf
-            return leaf
-
-        return hook
-
-    def on_other(name: str) -> Any:
-        return lambda *_: _record(found.order, name)
-
-    handles = []
-    for name, module in model.named_modules():
-        if is_linear(module):
-            handles.append(module.register_forward_hook(on_linear(name)))
-        elif isinstance(module, (nn.Embedding, *CONVOLUTIONS)):
-            handles.append(module.register_forward_hook(on_other(name)))
+    A model that runs only without gradients is traced without couplings: its layers are found, its groups are not.
+    """
     try:
-        with torch.enable_grad():
-            call(model, example)
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        with tracking(model):
+            return _traced(model, example, leaves=True)
+    except Exception as error:  # what tracking gradients meets in a stranger's model may raise anything
+        with torch.inference_mode(False), torch.no_grad():
+            found = _checked(model, example)
+        logger.warning(
+            "%s runs only without gradients, so no group of layers can be found in it: %s: %s",
+            type(model).__name__,
+            type(error).__name__,
+            error,
+            exc_info=logger.isEnabledFor(logging.DEBUG),
+        )
+        return found
+
+
+def _checked(model: nn.Module, example: Mapping[str, Tensor]) -> Trace:
+    try:
+        return _traced(model, example, leaves=False)
+    except Exception as error:  # a stranger's model may raise anything
         raise ModelError(
             f"the model does not run on the example inputs {_shapes(example)}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _traced(model: nn.Module, example: Mapping[str, Tensor], *, leaves: bool) -> Trace:
+    found = Trace()
+
+    def before(name: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = main_input(args, kwargs)
+            if x is None or x.numel():  # an expert that is given no row does not count as run
+                found.calls[name] = found.calls.get(name, 0) + 1
+
+        return hook
+
+    def after(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            x = main_input(args, kwargs)
+            if x is None or not x.numel():
+                return None
+            if name not in found.order:
+                found.order.append(name)
+            reason = oddity(module, args, kwargs, output)
+            if reason:
+                found.odd[name] = reason
+            if not leaves or not is_linear(module):
+                return None
+            answer = main_output(output)
+            leaf = answer.detach().requires_grad_()
+            if not reason:
+                # As it is now: what comes next may change it in place.
+                found.inputs[name], found.leaves[name] = x.clone(), leaf
+            # A leaf cannot be changed in place, and the model may want to; its copy can.
+            return map_tensors(lambda one: leaf.clone() if one is answer else one, output)
+
+        return hook
+
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
+        if is_layer(module):
+            handles.append(module.register_forward_hook(after(name), with_kwargs=True))
+    try:
+        call(model, {name: tensor.detach().clone() for name, tensor in example.items()})
     finally:
         for handle in handles:
             handle.remove()
@@ -109,10 +166,11 @@ def couplings(found: Trace, linear: str, channel: int) -> dict[str, Coupling]:
         return {}
     # The last position: under a causal mask it is the one that sees all the others.
     position = (0,) if x.ndim == 2 else (0, *(size - 1 for size in x.shape[1:-1]))
-    element = x[(*position, channel)]
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(  # allow_unused gives None
-        element, [found.leaves[n] for n in before], retain_graph=True, allow_unused=True
-    )
+    with torch.inference_mode(False), torch.enable_grad():
+        element = x[(*position, channel)]
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(  # allow_unused gives None
+            element, [found.leaves[n] for n in before], retain_graph=True, allow_unused=True
+        )
     result: dict[str, Coupling] = {}
     for name, gradient in zip(before, gradients, strict=True):
         if gradient is None:
@@ -131,11 +189,6 @@ def _flat_index(shape: torch.Size, position: tuple[int, ...]) -> int:
     for size, at in zip(shape, position, strict=True):
         index = index * size + min(at, size - 1)
     return index
-
-
-def _record(order: list[str], name: str) -> None:
-    if name not in order:
-        order.append(name)
 
 
 def _shapes(example: Mapping[str, Tensor]) -> str:

@@ -129,6 +129,14 @@ class TechniqueContract:
             best = max(best, checks.cosine(answer, dense))
         assert best >= self.least_cosine, f"the mildest option comes to a cosine of {best:.4f} only"
 
+    def test_is_called_as_what_it_replaces(self, case: Case) -> None:
+        """Models call torch's own layers by position or by keyword, ``layer(input=x)``."""
+        if case.group.layer.kind not in ("linear", "embedding"):
+            pytest.skip("a group is called by its owner")
+        module = self._compress(case, self._options(case)[0]).modules[case.group.layer.kind]
+        with torch.no_grad():
+            assert torch.equal(module(input=case.inputs), module(case.inputs))
+
     def test_sizes_and_kept_features_agree(self, case: Case) -> None:
         for params in self._options(case):
             answer = self._compress(case, params)

@@ -30,9 +30,9 @@ class CastLinear(nn.Module):
         self.register_buffer("weight", torch.empty(out_features, in_features, dtype=dtype, device=device))
         self.register_buffer("bias", torch.empty(out_features, dtype=dtype, device=device) if bias else None)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in_features). Returns (..., out_features) in the dtype of x."""
-        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+    def forward(self, input: Tensor) -> Tensor:
+        """input: (..., in_features). Returns (..., out_features) in the dtype of input."""
+        return functional.linear(input.to(self.weight.dtype), self.weight, self.bias).to(input.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, dtype={self.weight.dtype}"

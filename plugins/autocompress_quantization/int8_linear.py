@@ -50,18 +50,19 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", torch.empty(out_features, device=device) if bias else None)
         self._packed: Any = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in_features), any floating dtype. Returns (..., out_features) in the dtype of x."""
-        if x.device.type != "cpu":
-            raise TrialError(f"int8 linears run on the CPU only; the input is on {x.device}. Search with --device cpu.")
+    def forward(self, input: Tensor) -> Tensor:
+        """input: (..., in_features), any floating dtype. Returns (..., out_features) in the dtype of input."""
+        if input.device.type != "cpu":
+            device = input.device
+            raise TrialError(f"int8 linears run on the CPU only; the input is on {device}. Search with --device cpu.")
         if self._packed is None:
             self._pack()
-        inputs = x.float()
+        inputs = input.float()
         if self.activations == TENSOR:
-            return self._product(inputs).to(x.dtype)
+            return self._product(inputs).to(input.dtype)
         peak = inputs.abs().amax(-1, keepdim=True).clamp_min(1e-12)
         result = self._product(inputs / peak)
-        return (result * peak if self.bias is None else torch.addcmul(self.bias, result, peak)).to(x.dtype)
+        return (result * peak if self.bias is None else torch.addcmul(self.bias, result, peak)).to(input.dtype)
 
     def _product(self, inputs: Tensor) -> Tensor:
         if inputs.ndim == 1:  # the kernel wants rows

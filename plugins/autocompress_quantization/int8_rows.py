@@ -23,9 +23,9 @@ class Int8Embedding(nn.Module):
         self.register_buffer("weight", torch.empty(rows, dim, dtype=torch.int8, device=device))
         self.register_buffer("scale", torch.empty(rows, device=device))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids: (...,) integers. Returns (..., dim)."""
-        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+    def forward(self, input: Tensor) -> Tensor:
+        """input: (...,) integers. Returns (..., dim)."""
+        return self.weight[input] * self.scale[input].unsqueeze(-1)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"

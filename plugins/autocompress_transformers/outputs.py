@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.errors import TrialError
@@ -13,24 +13,18 @@ if TYPE_CHECKING:
 
 
 def float_tensors(output: Any) -> dict[str, Tensor]:
-    """The floating-point tensors of a raw output by name, or by position for tuples; nested ones are left out."""
-    import torch
+    """The floating-point tensors of a raw output by name, or by position for tuples.
 
-    if isinstance(output, torch.Tensor):
-        named: dict[str, Any] = {"0": output}
-    elif isinstance(output, Mapping):
-        named = dict(output)
-    elif isinstance(output, (tuple, list)):
-        named = {str(position): value for position, value in enumerate(output)}
-    else:
-        raise TrialError(
-            f"the model returned {type(output).__name__}: expected a tensor, a tuple or a mapping of tensors."
-        )
-    found = {
-        name: value for name, value in named.items() if isinstance(value, torch.Tensor) and value.is_floating_point()
-    }
+    Where the outermost level has none, those of the level below it, under names such as ``0.hidden``.
+    """
+    from autocompress import nested
+
+    found = nested.float_tensors(output)
     if not found:
-        raise TrialError("the model returned no floating-point tensor: nothing can be compared with the dense model.")
+        raise TrialError(
+            f"the model returned {type(output).__name__} without a floating-point tensor: nothing can be compared "
+            "with the dense model."
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PER_PROCESS = 120.0
+PER_PROCESS = 300.0
 """Seconds after which a command that should refuse at once has failed."""
 
 

@@ -145,7 +145,7 @@ def test_one_order_serves_every_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(weight.shape)
         return removal_order(weight, moment)
 
-    monkeypatch.setattr("autocompress_pruning.neurons.removal_order", counted)
+    monkeypatch.setattr("autocompress_pruning.surgeon.removal_order", counted)
     for keep in (0.75, 0.5):
         technique.compress(case.group, {"keep": keep}, case.calibration)
     assert len(calls) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,17 @@ def test_retrieval_is_reported_where_rows_have_groups(models: Path) -> None:
     assert details["retrieval_dense"] == details["retrieval_compressed"]
     plain = evaluator.score(run, [batch], evaluator.reference(run, [batch])).details
     assert set(plain) == {"p5_cosine"}
+
+
+def test_nested_outputs_are_compared_where_the_outermost_tensors_are() -> None:
+    @dataclass
+    class Answer:
+        parts: tuple[dict[str, torch.Tensor], int]
+
+    evaluator, batches = OutputFidelity(), [{"x": torch.zeros(2)}]
+    reference = evaluator.reference(lambda _: Answer(({"h": torch.tensor([[1.0, 0.0]])}, 3)), batches)
+    score = evaluator.score(lambda _: Answer(({"h": torch.tensor([[1.0, 1.0]])}, 3)), batches, reference)
+    assert score.value == pytest.approx(2**-0.5)
 
 
 def test_any_output_can_be_compared() -> None:

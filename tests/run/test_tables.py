@@ -47,3 +47,21 @@ def test_formats_follow_the_order_of_execution() -> None:
     ]
     assert found.policy((2,)).layers == {"a": SMALL, "b": SMALL}
     assert found.policy((0,)).layers == {}
+
+
+def test_a_unit_without_an_option_left_is_no_unit() -> None:
+    gone = {"dense": (1.0, 1.0, 0.0), "int8": (0.5, 0.25, float("inf")), "cast": (0.7, 0.5, float("inf"))}
+    assert table([slot("a")], gone).units == ()
+
+    def only_dense(one: Slot, _structures: object) -> list[Priced]:
+        return [Priced({x.fqn: DENSE for x in one.layers}, 1.0, 1.0)]
+
+    def nothing(_slot: Slot, _structures: object) -> list[Priced]:
+        return []
+
+    for price in (only_dense, nothing):
+        found = build_table(
+            [slot("a")], {"a": "a"}, lambda _: 0.5, price, lambda _: None, lambda policy: policy.label()
+        )
+        assert found.units == ()
+        assert found.policy(()).layers == {}

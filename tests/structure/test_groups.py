@@ -203,5 +203,5 @@ def test_two_groups_of_one_owner_have_names_of_their_own() -> None:
         nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8), nn.LayerNorm(8), nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8)
     ).requires_grad_(False)  # fmt: skip
     found = groups(model, {"input": torch.randn(2, 5, 8)})
-    assert [layer.fqn for layer in found] == [":ffn", "6:ffn"]
+    assert [layer.fqn for layer in found] == [":ffn", ":ffn2"]
     assert [layer.note for layer in found] == ["", ""]

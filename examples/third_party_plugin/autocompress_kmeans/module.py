@@ -41,10 +41,10 @@ class SharedLinear(nn.Module):
         count = self.in_features * self.out_features
         return self.values[unpack(self.indices, self.bits, count)].reshape(self.out_features, self.in_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in_features). Returns (..., out_features)."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.linear(x, self.weight().to(x.dtype), bias)
+    def forward(self, input: Tensor) -> Tensor:
+        """input: (..., in_features). Returns (..., out_features)."""
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return functional.linear(input, self.weight().to(input.dtype), bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self.bits}, bias={self.bias is not None}"

@@ -1,0 +1,84 @@
+"""The proof within a search: made once for a model and a space, remembered, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from autocompress.compress import Workbench
+from autocompress.engine.store import Store
+from autocompress.errors import NothingRunsError
+from autocompress.run.contexts import Contexts, digest
+from autocompress.run.progress import Event, Progress
+from autocompress.run.proof import Proof, Trier, cases_of, prove
+from autocompress.run.setup import Setup
+from autocompress.run.tables import Table
+from autocompress.space import Binding
+from autocompress.structure import record_first
+
+
+class _FoundDangerousError(Exception):
+    """Something was refused: that stays in this run folder, since a busy machine may be what made it slow."""
+
+
+def proven(
+    setup: Setup, binding: Binding, bench: Workbench, store: Store, contexts: Contexts, progress: Progress
+) -> Binding:
+    """The binding without what hangs, kills its process or changes the dense model. Raises NothingRunsError for none.
+
+    On a GPU nothing is proven: a fork cannot use the parent's device.
+    """
+    cases = cases_of(binding.slots)
+    if setup.target.device != "cpu":
+        return binding
+    named = digest([[layer.fqn, step.label()] for layer, step in cases])
+    ours, shared = f"proof refused/-/{named}", f"proof/{contexts.model}/{named}"
+    proof = Proof()
+
+    def measure() -> bool:
+        nonlocal proof
+        if any(setup.registry.technique(step.technique).needs_calibration for _, step in cases):
+            len(bench.statistics)  # collected here, once, and not by each process anew
+        owners = {layer.owner for layer, _ in cases}
+        calls = record_first(setup.model, owners, [setup.example, *setup.rows["calibration"]])
+        tried = Trier(bench, setup.registry, calls)
+        proof = prove(cases, tried, lambda what: progress(Event("bind", message=f"first run, in a process: {what}")))
+        if proof.refused:
+            store.put(ours, [[*key, cause] for key, cause in proof.refused.items()])
+            raise _FoundDangerousError
+        return True
+
+    if ours in store:
+        proof.refused.update(_read(store.get(ours)))
+    else:
+        with suppress(_FoundDangerousError):
+            store.memo(shared, measure)
+    for cause in dict.fromkeys(proof.refused.values()):
+        progress(Event("bind", message=f"not offered: {cause}", note=True))
+    left = proof.without(binding)
+    if not left.slots:
+        raise NothingRunsError(_nothing(setup.space.name, proof.refused.values()))
+    return left
+
+
+def check_some_bound(space: str, binding: Binding, causes: Mapping[str, str]) -> None:
+    """Raise NothingRunsError when no layer has an option left."""
+    if not binding.slots:
+        raise NothingRunsError(_nothing(space, causes.values()))
+
+
+def check_some_run(space: str, table: Table, causes: Mapping[str, str]) -> None:
+    """Raise NothingRunsError when options failed and none is left; that none pays here is an answer, not a fault."""
+    if causes and all(len(unit.options) < 2 for unit in table.units):
+        raise NothingRunsError(_nothing(space, causes.values()))
+
+
+def _nothing(space: str, causes: Any) -> str:
+    told = list(dict.fromkeys(causes))
+    more = f"; and {len(told) - 3} more causes" if len(told) > 3 else ""
+    return f"no option of space {space!r} runs on this model: {'; '.join(told[:3])}{more}"
+
+
+def _read(stored: list[list[str]]) -> dict[tuple[str, str, str, str], str]:
+    return {(kind, technique, label, shapes): cause for kind, technique, label, shapes, cause in stored}
