@@ -14,6 +14,7 @@ from autocompress.linears import is_linear, weight_of
 from autocompress.structure.candidate import Candidate
 from autocompress.structure.groups import find_groups
 from autocompress.structure.inputs import trace_all
+from autocompress.structure.mixing import own_attention
 from autocompress.structure.modules import nearest, owner_of
 from autocompress.structure.named import fused_attention
 from autocompress.structure.surgery import prove
@@ -43,6 +44,7 @@ def find_layers(
     layers += _groups(model, traces, position, tied, blocks)
     layers += [_block(model, name, order) for name in dict.fromkeys(blocks.values())]
     layers += fused_attention(model, [found for _, found in traces], position)
+    layers += own_attention(model, traces[0][1], traces[0][0], layers)
     return tuple(sorted(layers, key=lambda layer: (layer.order, layer.kind, layer.fqn)))
 
 

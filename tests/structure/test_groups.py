@@ -191,6 +191,7 @@ def test_what_only_looks_like_a_group_says_why(words: str) -> None:
         ("gpt-bigcode", "read one key-value head"),
         ("olmo2", "a norm across heads"),
         ("deberta-v2", "more than one block"),
+        ("xlnet", "weights of its own (q, k, v, o, r"),
         ("torch-depth-wise", "positions mix between up and down"),
     ],
 )
