@@ -312,3 +312,11 @@ def _bytes(module: nn.Module) -> int:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def option_bytes(
+    dense: nn.Module, layer: Layer, shape: tuple[int, int], option: LayerPolicy, registry: Registry
+) -> int | None:
+    """Bytes of an option of one module whose weight has this shape; None when it does not exist there."""
+    built = _build(_resized(dense, shape), layer, option, registry)
+    return None if built is None else _bytes(built)

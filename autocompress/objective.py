@@ -8,7 +8,7 @@ from typing import Any
 
 from autocompress.errors import BudgetError
 from autocompress.matching import unknown
-from autocompress.units import format_value, parse_quantity
+from autocompress.units import NUMBER, Quantity, format_value, parse_quantity
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 
@@ -21,7 +21,9 @@ class Objective:
     unit        ``s``, ``B`` or a plain word for tables.
     function    None for the four that autocompress measures itself; otherwise ``function(model) -> float``, called
                 with the compressed ``nn.Module`` in evaluation mode.
-    budget      an optional limit in the objective's own unit, as text (``"<= 3"`` is the meaning for minimize).
+    budget      an optional limit in the objective's own unit, as text: at most this of what is minimised, at least
+                this of what is maximised. It holds where the objective is passed to a search, or named alone as a
+                budget; an objective that is merely installed constrains nothing.
     """
 
     name: str
@@ -76,13 +78,18 @@ class Budget:
 def parse_budget(text: str, objectives: Iterable[Objective] = BUILTIN) -> Budget:
     """Read ``20ms``, ``500MB``, ``70%``, ``2x`` or ``name=value``; ``quality=99%`` is relative to the dense model.
 
+    A name alone stands for the limit that its objective comes with. An objective's own unit may follow its number.
+
     Raises BudgetError on an unknown name, a unit that does not fit, or a limit that is not positive.
     """
     known = {objective.name: objective for objective in objectives}
     name, separator, value = text.partition("=")
     if not separator:
         name, value = "", text
-    quantity = parse_quantity(value)
+        own = known.get(text.strip())
+        if own is not None:
+            name, value = own.name, _own_limit(own)
+    quantity = _quantity(value, known.get(name.strip()))
     if quantity.value <= 0:
         raise BudgetError(f"budget {text!r} is not positive: expected a limit above zero, such as 20ms, 500MB or 70%.")
     if not name:
@@ -106,21 +113,41 @@ def parse_budget(text: str, objectives: Iterable[Objective] = BUILTIN) -> Budget
             )
         limit = 1.0 / limit
     if not relative and quantity.kind != (objective.unit if objective.unit in ("s", "B") else ""):
-        wanted = {"s": "a time such as 20ms", "B": "bytes such as 500MB"}.get(objective.unit, "a plain number")
+        plain = f"a number or one with its unit, such as 1{objective.unit}" if objective.unit else "a plain number"
+        wanted = {"s": "a time such as 20ms", "B": "bytes such as 500MB"}.get(objective.unit, plain)
         raise BudgetError(f"budget {text!r}: {name} expects {wanted}, a percent of the dense model, or a factor.")
     return Budget(objective, limit, relative, statistic or "median")
 
 
-def parse_budgets(texts: Sequence[str], objectives: Iterable[Objective] = BUILTIN) -> tuple[Budget, ...]:
+def _own_limit(objective: Objective) -> str:
+    if objective.budget is None:
+        raise BudgetError(f"budget {objective.name!r} has no limit: write {objective.name}=VALUE.")
+    return objective.budget
+
+
+def _quantity(text: str, objective: Objective | None) -> Quantity:
+    """The number and its unit; a unit that only this objective has reads as a plain number of it."""
+    unit = objective.unit if objective is not None else ""
+    number = text.strip().removesuffix(unit) if unit not in ("s", "B", "%", "x", "") else ""
+    if number != text.strip() and NUMBER.fullmatch(number):
+        return Quantity(float(number), "")
+    return parse_quantity(text)
+
+
+def parse_budgets(
+    texts: Sequence[str], objectives: Iterable[Objective] = BUILTIN, asked: Iterable[Objective] = ()
+) -> tuple[Budget, ...]:
     """Read several budgets; the same objective twice is a contradiction.
 
+    objectives   what a budget may name.
+    asked        those of them that the caller brought: the limits that they come with are budgets too.
     Raises BudgetError on a bad budget, on a duplicate, and on a quality floor that the metric cannot reach.
     """
     known = tuple(objectives)
     budgets = [parse_budget(text, known) for text in texts]
     budgets += [
         parse_budget(f"{objective.name}={objective.budget}", known)
-        for objective in known
+        for objective in asked
         if objective.budget is not None
     ]
     seen: dict[str, Budget] = {}

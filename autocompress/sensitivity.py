@@ -31,15 +31,20 @@ CAP = 2**30
 
 @dataclass(frozen=True)
 class Probed:
-    """The loss of one probe, and the cheap score of the same change."""
+    """The loss of one probe (negative: better than dense), and the cheap score of the same change."""
 
     loss: float
     cheap: float
 
-    @property
-    def factor(self) -> float:
-        """What turns a cheap score of this part and technique into a loss."""
-        return self.loss / self.cheap if self.cheap > 0 else 0.0
+    def damage(self, cheap: float) -> float:
+        """The loss of another change of the same part and technique, by its cheap score.
+
+        In proportion. A gain is believed as far as it was seen; what goes further loses it again as fast.
+        """
+        if self.cheap <= 0:
+            return 0.0
+        share = cheap / self.cheap
+        return self.loss * (share if self.loss >= 0 else min(share, 2.0 - share))
 
 
 class Sensitivity:
@@ -98,7 +103,7 @@ class Sensitivity:
                 with suffix.from_layer(model, order, at[id(batch)]), torch.inference_mode():
                     return call(model, batch)
 
-            return max(0.0, self._dense - self._evaluator.score(run, self._batches, self._reference).guide)
+            return self._dense - self._evaluator.score(run, self._batches, self._reference).guide
 
         loss = self._offered(f"probe/{self._context}/{policy.digest()}", policy, measure)
         return Probed(float("inf") if loss is None else loss, cheap)

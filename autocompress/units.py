@@ -21,6 +21,8 @@ BYTES = {
     "TiB": 2.0**40,
 }
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d]*)\s*")
+NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
+"""A number without a unit."""
 _ACCEPTED = "20ms, 0.02s, 500MB, 1.5GiB, 70% or 2x"
 
 

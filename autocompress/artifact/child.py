@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import tempfile
 import time
@@ -15,7 +16,7 @@ from autocompress.artifact import launch
 from autocompress.artifact.manifest import Record
 from autocompress.artifact.process import SessionLostError, ask
 from autocompress.disk import told_when_full
-from autocompress.errors import PluginError
+from autocompress.errors import ModelError, PluginError
 from autocompress.measure.lock import device_lock
 from autocompress.target import Target
 
@@ -145,11 +146,27 @@ def _written(inputs: Mapping[str, Tensor], stack: ExitStack) -> Path:
 
 
 def _pickled(base: Any) -> bytes:
+    """A model that was passed in, for the other process. Raises ModelError when it cannot be pickled."""
     if base is None:
         return b""
     import cloudpickle
 
-    return bytes(cloudpickle.dumps(base))
+    from autocompress.artifact.parametrized import reduced
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        def reducer_override(self, value: Any) -> Any:
+            return reduced(value) or super().reducer_override(value)
+
+    written = io.BytesIO()
+    try:
+        Pickler(written).dump(base)
+    except Exception as error:  # whatever the objects inside raise when they are pickled
+        raise ModelError(
+            f"a {type(base).__name__} cannot be handed to the process that measures it ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}); keep what cannot be pickled out of the "
+            "model, or give a folder to load it from."
+        ) from error
+    return written.getvalue()
 
 
 def _plugins(plugins: Sequence[object]) -> bytes:

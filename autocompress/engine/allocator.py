@@ -35,7 +35,7 @@ def solve(
         return np.asarray(damage.argmin(axis=1), dtype=np.int64), None
     # Multipliers in units of "all damage per all of this cap" keep the brackets the same for every problem.
     finite = np.isfinite(damage)
-    scale = float(np.where(finite, damage, 0.0).max(axis=1).sum()) or 1.0
+    scale = float(np.abs(np.where(finite, damage, 0.0)).max(axis=1).sum()) or 1.0
     units = np.maximum(np.abs(caps), 1e-12 * np.abs(flat).max(axis=1) + 1e-300)
     weights = flat / units[:, None] * scale
     targets = caps / units * scale

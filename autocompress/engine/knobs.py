@@ -56,10 +56,11 @@ class Knobs:
             weights = np.ones(len(tables.techniques))
             for name in self.techniques:
                 weights[tables.techniques.index(name)] = np.exp(values[f"weight:{name}"])
-            total = tables.parts.sum(axis=2)
-            bent = bent * np.where(total > 0, (tables.parts @ weights) / np.where(total > 0, total, 1.0), 1.0)
+            sizes = np.abs(tables.parts)
+            total = sizes.sum(axis=2)
+            bent = bent * np.where(total > 0, (sizes @ weights) / np.where(total > 0, total, 1.0), 1.0)
         level = float(np.abs(bent).max()) or 1.0
-        # A coupling that cancels error can make a linearised damage negative; it keeps its sign.
+        # A gain, or a coupling that cancels error, is a negative damage; it keeps its sign.
         bent = level * np.sign(bent) * (np.abs(bent) / level) ** values["temper"]
         if self.groups:
             group = np.minimum((tables.depth * self.groups).astype(int), self.groups - 1)
@@ -70,7 +71,7 @@ class Knobs:
 
 def build_knobs(tables: Tables, swept: Sequence[str]) -> Knobs:
     """Knobs for these tables: the techniques that carry most damage, and up to four depth groups."""
-    carried = tables.parts.sum(axis=(0, 1))
+    carried = np.abs(tables.parts).sum(axis=(0, 1))
     order = np.argsort(-carried)[:_MOST_TECHNIQUES]
     techniques = tuple(tables.techniques[i] for i in sorted(order)) if len(tables.techniques) > 1 else ()
     return Knobs(tuple(swept), techniques, min(_MOST_GROUPS, tables.n_units // 2))

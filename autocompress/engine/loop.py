@@ -24,6 +24,8 @@ from autocompress.engine.model import Model
 from autocompress.engine.problem import LOSS, Assignment, Evaluate, Outcome, Problem
 from autocompress.engine.proposals import local_moves, lowest_fraction, neighbours, next_fractions, sweep_fractions
 from autocompress.engine.racing import Races, Screen
+from autocompress.engine.samplers import SamplerFactory, sampler_factory
+from autocompress.engine.scale import hoped
 from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
 from autocompress.engine.tables import Floats, Ints, as_array
@@ -32,7 +34,6 @@ from autocompress.errors import DiskFullError
 
 logger = logging.getLogger(__name__)
 
-SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit", "local"})
 _ROUND = 4
 _SETTLED = 0.005
@@ -50,13 +51,6 @@ class Stop:
     trials: int
     seconds: float | None = None
     patience: int | None = 3
-
-
-def tpe(seed: int, workers: int = 1) -> optuna.samplers.BaseSampler:
-    """Optuna's multivariate TPE; it starts at once, since the sweep's trials are its start-up."""
-    return optuna.samplers.TPESampler(
-        multivariate=True, constant_liar=workers > 1, n_startup_trials=4, seed=seed, n_ei_candidates=24
-    )
 
 
 def search(
@@ -77,12 +71,13 @@ def search(
     """Find the front of `problem` with at most `trials` evaluations; the same call on the same storage continues.
 
     seconds   time limit of this call; it is checked between evaluations.
-    sampler   "tpe", or a function from a seed to an Optuna sampler that handles several objectives.
+    sampler   a name of `samplers.SAMPLERS`, or a function from a seed to a sampler of several objectives.
     patience  stop after this many rounds that add less than 0.5 % of hypervolume; None spends all that was given.
     stages    which parts to use, for ablation.
     screen    losses of a policy on few rows, for races between policies; None: the surrogate alone decides.
+    Raises ValueError for a name that is no sampler's.
     """
-    factory = tpe if isinstance(sampler, str) else sampler
+    factory = sampler_factory(sampler)
     study = optuna.create_study(
         storage=storage,
         study_name=study_name,
@@ -272,7 +267,7 @@ class _Run:
         """
         values = self.model.predict(policies)
         if optimism and LOSS in values:
-            values[LOSS] = values[LOSS] * np.exp(-optimism * self.model.surrogate.uncertainty(policies))
+            values[LOSS] = hoped(values[LOSS], optimism * self.model.surrogate.uncertainty(policies))
         return self._added(values)
 
     def _added(self, values: dict[str, Floats]) -> Floats:

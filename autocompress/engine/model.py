@@ -10,6 +10,7 @@ from autocompress.engine import resources as fits
 from autocompress.engine.allocator import solve as allocate
 from autocompress.engine.knobs import Knobs
 from autocompress.engine.problem import LOSS, Assignment, Forecast, Problem, Resource
+from autocompress.engine.scale import compress
 from autocompress.engine.surrogate import Surrogate
 from autocompress.engine.tables import Floats, Ints, Tables, as_array, build_tables
 
@@ -37,6 +38,11 @@ class Model:
         self._custom_scale: tuple[Floats, Floats] | None = None
 
     @property
+    def known(self) -> set[str]:
+        """The names of which something is predicted: a custom objective without a table is not before it was fitted."""
+        return {name for name in self.names if name == LOSS or name in self.fitted or name in self._custom}
+
+    @property
     def resources(self) -> dict[str, Resource]:
         """The resource lines as fitted."""
         return {name: fitted.line for name, fitted in self.fitted.items()}
@@ -61,7 +67,7 @@ class Model:
     def forecast(self, policy: Assignment) -> Forecast:
         """What is expected of one policy, and of its resources how far off that may be."""
         policies = as_array([policy])
-        values = {name: float(found[0]) for name, found in self.predict(policies).items()}
+        values = {name: float(found[0]) for name, found in self.predict(policies).items() if name in self.known}
         priors = {prior.name: prior for prior in self.problem.resources if prior.name in values}
         sd = {
             name: float(fits.spread(self.fitted[name], self.tables, prior, policies)[0])
@@ -71,7 +77,7 @@ class Model:
 
     def _design(self, policies: Ints) -> Floats:
         """Columns for custom objectives: one, log loss, resource sums, scaled: (C, 2 + R)."""
-        loss = np.log(np.maximum(self.surrogate.predict(policies), self.surrogate.tiny))
+        loss = compress(self.surrogate.predict(policies), self.surrogate.tiny)
         columns = np.column_stack([loss, self.tables.cost_sums(policies)])
         if self._custom_scale is None:
             self._custom_scale = (columns.mean(axis=0), columns.std(axis=0) + 1e-12)
@@ -117,7 +123,8 @@ class Model:
 
     def safe(self, name: str, limit: float) -> float:
         """Aim below a limit by one residual, so that about five solves in six are within it."""
-        return limit / (1.0 + self.resources[name].residual)
+        margin = 1.0 + self.resources[name].residual
+        return limit / margin if limit > 0 else limit * margin
 
     def solve(
         self,
@@ -137,7 +144,7 @@ class Model:
                 caps[name] = self.reach(name)[1]
         # Room for rounding: the extreme policies lie exactly on their caps. A limit that no policy keeps is a cap at
         # the least that can be reached, so that the nearest policy is found.
-        caps = {name: cap + 1e-9 * abs(cap) for name, cap in caps.items()}
+        caps = {name: upper(cap) for name, cap in caps.items()}
         promised = {name: cap for name, cap in caps.items() if self.problem.limit(name) is not None}
         # Two resources may pull apart (a kernel that is small but slow): then only what is promised is kept, and if
         # the promises contradict each other, the policy that is nearest to all of them.
@@ -151,7 +158,7 @@ class Model:
         """The options of least total cost, each resource in units of its cap."""
         total = np.where(self.tables.valid, 0.0, np.inf)
         for name, cap in caps.items():
-            total = total + np.nan_to_num(self.fitted[name].costs, posinf=0.0) / cap
+            total = total + np.nan_to_num(self.fitted[name].costs, posinf=0.0) / (abs(cap) or 1.0)
         return tuple(total.argmin(axis=1).tolist())
 
     def _solve_caps(
@@ -165,7 +172,8 @@ class Model:
         damage = warp(self.surrogate.fit.unary)
         # Neighbours are not known yet: as many formats change between them as did in what was measured.
         room = np.array([self._between * line.switch / (line.slope or 1.0) for line in lines])
-        chosen, prices = allocate(damage, self._switch_costs(costs, lines, None, 0.0), np.maximum(budgets - room, 0.0))
+        room = np.maximum(budgets - room, np.minimum(costs.min(axis=2).sum(axis=1), 0.0))
+        chosen, prices = allocate(damage, self._switch_costs(costs, lines, None, 0.0), room)
         if chosen is None:
             return None
         fit = self.surrogate.fit
@@ -183,7 +191,7 @@ class Model:
         rows, parity = np.arange(len(chosen)), np.arange(len(chosen)) % 2
         for step in range(rounds + 1):
             predicted = float(self.surrogate.predict(chosen[None])[0])
-            fits_all = all(self.line(line.name, chosen[None])[0] <= caps[line.name] * (1 + 1e-9) for line in lines)
+            fits_all = all(self.line(line.name, chosen[None])[0] <= upper(caps[line.name]) for line in lines)
             if fits_all and predicted < best_loss:
                 best, best_loss = chosen, predicted
             if step == rounds:
@@ -230,3 +238,8 @@ class Model:
             if line.switch:
                 priced[index] += changes * (line.switch / (line.slope or 1.0))
         return priced
+
+
+def upper(cap: float) -> float:
+    """A cap with room for rounding, whatever its sign."""
+    return cap + 1e-9 * abs(cap)

@@ -1,7 +1,7 @@
 """The search problem as numbers: units to decide, their options, budgets and objectives; no torch, no model.
 
 Additions to a bare option table, all optional: `Option.formats` and `Resource.switch` price a change of number format
-between neighbouring units, and `Problem.logged` names the positive objectives that are compared by ratio.
+between neighbouring units, and `Problem.logged` names the objectives that are compared by ratio.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 LOSS = "loss"
+MOST_OBJECTIVES = 4
 
 Assignment = tuple[int, ...]
 """One option index per unit, in the order of `Problem.units`."""
@@ -21,7 +22,7 @@ class Option:
     """One way to treat a unit; `options[0]` of a unit leaves it dense.
 
     costs         additive contribution per resource, in that resource's unit (seconds, bytes).
-    damage        predicted additive loss, >= 0.
+    damage        predicted additive loss; negative where the option is better than dense.
     damage_parts  the same loss split by technique; empty means all of it belongs to the joined techniques.
     formats       number formats of what the unit runs, in order ("int8", "int8", ""); every change from one to the
                   next, within the unit and to its neighbours, costs `Resource.switch`.
@@ -81,17 +82,17 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.units:
             raise ValueError("a problem needs at least one unit, got none")
-        if not 2 <= len(self.objectives) <= 4 or len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"a problem has 2 to 4 different objectives, got {self.objectives}")
+        if not 2 <= len(self.objectives) <= MOST_OBJECTIVES or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"a problem has 2 to {MOST_OBJECTIVES} different objectives, got {self.objectives}")
         names = {resource.name for resource in self.resources}
         for unit in self.units:
             for option in unit.options:
                 missing = names - option.costs.keys()
                 if missing:
                     raise ValueError(f"option {option.label!r} of unit {unit.name!r} has no cost for {sorted(missing)}")
-                if not (math.isfinite(option.damage) and option.damage >= 0):
+                if not math.isfinite(option.damage):
                     raise ValueError(
-                        f"option {option.label!r} of unit {unit.name!r}: damage {option.damage} is not >= 0"
+                        f"option {option.label!r} of unit {unit.name!r}: damage {option.damage} is not finite"
                     )
             if not unit.options:
                 raise ValueError(f"unit {unit.name!r} has no options; give it at least the dense one")

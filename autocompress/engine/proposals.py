@@ -89,7 +89,7 @@ def neighbours(
     own, values = model.predict(as_array([policy])), model.predict(moves)
     fits = np.ones(len(moves), dtype=bool)
     for name in model.swept:
-        fits &= values[name] <= own[name] * 1.01
+        fits &= values[name] <= own[name] + 0.01 * np.abs(own[name])
     fresh = [i for i in np.flatnonzero(fits) if tuple(moves[i].tolist()) not in seen | {policy}]
     best = sorted(fresh, key=lambda i: float(values[LOSS][i]))[:most]
     return [tuple(moves[i].tolist()) for i in best]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from autocompress.engine.problem import Assignment
+from autocompress.engine.scale import apart, compress, expand, hoped
 from autocompress.engine.tables import Floats
 
 Screen = Callable[[Assignment, int], Sequence[float] | None]
@@ -22,6 +23,8 @@ LEAST_DOUBT = 0.15
 """A surrogate that is right to within this log error needs no races: they cost more than they can find."""
 _REMEMBERED = 20
 _Z = 1.0
+_NEAR, _LEAST = 1e-6, 1e-12
+"""The floor of a race's scale, as a share of its largest loss, and absolute."""
 
 Gains = Callable[[Floats, list[int]], Floats]
 """What some policies (by index) would add, given their losses."""
@@ -59,16 +62,19 @@ class Races:
                     seen[index] += found
             if not alive:
                 return 0
-            rows = np.maximum(np.array([seen[index] for index in alive]), 1e-12)
+            rows = np.array([seen[index] for index in alive])
             means = rows.mean(axis=1)
-            noise = rows.std(axis=1) / means / np.sqrt(rows.shape[1])
+            floor = _NEAR * max(float(np.abs(means).max()), float(np.abs(predicted[alive]).max()), _LEAST)
+            sizes = np.hypot(means, floor)
+            noise = rows.std(axis=1) / sizes / np.sqrt(rows.shape[1])
             trust = self.doubt**2 / (self.doubt**2 + noise**2)
-            losses = np.exp(trust * np.log(means * self._scale()) + (1 - trust) * np.log(predicted[alive]))
+            looked = compress(means * self._scale(), floor)
+            losses = expand(trust * looked + (1 - trust) * compress(predicted[alive], floor), floor)
             values = gains(losses, alive)
             best = int(values.argmax())
             leader = alive[best]
-            apart = (rows - rows[best]).std(axis=1) / means / np.sqrt(rows.shape[1])
-            hopeful = gains(losses * np.exp(-_Z * trust * apart), alive) >= values[best]
+            spread = (rows - rows[best]).std(axis=1) / sizes / np.sqrt(rows.shape[1])
+            hopeful = gains(hoped(losses, _Z * trust * spread), alive) >= values[best]
             alive = [index for index, hope in zip(alive, hopeful, strict=True) if hope or index == leader]
             if len(alive) == 1:
                 break
@@ -80,8 +86,7 @@ class Races:
         if self._last is not None and self._last > 0 and loss > 0:
             self._looks = [*self._looks, float(np.log(loss / self._last))][-_REMEMBERED:]
         self._last = None
-        if predicted > 0 and loss > 0:
-            self._misses = [*self._misses, float(np.log(loss / predicted))][-_REMEMBERED:]
+        self._misses = [*self._misses, apart(loss, predicted)][-_REMEMBERED:]
 
     def _scale(self) -> float:
         """What turns a loss on the first rows into one on all of them."""

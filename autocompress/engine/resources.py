@@ -82,6 +82,9 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
         noise = max(float(np.sqrt((left @ left + claimed) / (free + _BELIEF))), _LEAST_RESIDUAL * level)
     slope = max(prior.slope + float(fitted[1]), 0.1 * prior.slope)
     corrected = first.costs + _changes(tables, first.costs) @ (fitted[3:] * prior.slope / (slope or 1.0))
+    # What takes something takes no less than nothing; savings alone, and rests of several timings, have no such floor.
+    known = np.where(tables.valid, first.costs, np.inf)
+    least = np.where(known.min(axis=1, keepdims=True) < 0, -np.inf, 0.0)
     line = replace(
         prior,
         intercept=prior.intercept + float(fitted[0]),
@@ -89,7 +92,7 @@ def refit(tables: Tables, prior: Resource, policies: Ints, values: Floats) -> Fi
         switch=max(0.0, prior.switch + float(fitted[2])),
         residual=noise / level,
     )
-    return Fitted(line, np.where(tables.valid, np.maximum(corrected, 0.0), np.inf), np.outer(widths, widths) * system)
+    return Fitted(line, np.where(tables.valid, np.maximum(corrected, least), np.inf), np.outer(widths, widths) * system)
 
 
 def _design(tables: Tables, costs: Floats, prior: Resource, policies: Ints) -> Floats:

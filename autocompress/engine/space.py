@@ -9,6 +9,7 @@ import numpy as np
 from autocompress.engine.hypervolume import hypervolume
 from autocompress.engine.pareto import non_dominated
 from autocompress.engine.problem import Problem
+from autocompress.engine.scale import compress, expand
 from autocompress.engine.tables import Floats
 from autocompress.engine.trial import Refit, SearchOutcome, Trial
 
@@ -17,7 +18,7 @@ _EXACT = 60
 
 
 class Space:
-    """Minimised points of a problem; positive `logged` objectives are compared by ratio, so log is taken.
+    """Minimised points of a problem; `logged` objectives are compared by ratio, on the scale of `scale`.
 
     The reference is fixed by `anchor` once, after the sweep: per objective its limit, else the worst value on the
     front of the anchoring trials plus a tenth of its range there.
@@ -33,7 +34,7 @@ class Space:
         columns = []
         for name in self.problem.objectives:
             column = np.asarray(values[name], dtype=float)
-            columns.append(np.log(np.maximum(column, self.floor[name])) if name in self.floor else column)
+            columns.append(compress(column, self.floor[name]) if name in self.floor else column)
         return np.stack(columns, axis=1)
 
     def of(self, trials: Sequence[Trial]) -> Floats:
@@ -42,13 +43,13 @@ class Space:
         return self.points(columns)
 
     def anchor(self, trials: Sequence[Trial]) -> None:
-        """Fix the log floor and the reference from `trials`."""
+        """Fix the scale's floor and the reference from `trials`."""
         done = [trial for trial in trials if not trial.failed]
         for name in self.floor:
-            positive = [trial.values[name] for trial in done if trial.values[name] > 0]
-            if positive:
-                # A near-lossless policy must not stretch the log axis without end.
-                self.floor[name] = 1e-4 * float(np.median(positive))
+            sizes = [abs(trial.values[name]) for trial in done if trial.values[name] != 0]
+            if sizes:
+                # A near-lossless policy must not stretch the axis without end.
+                self.floor[name] = 1e-4 * float(np.median(sizes))
         chosen = [trial for trial in done if trial.feasible] or done
         points = self.of(chosen) if chosen else np.ones((1, len(self.problem.objectives)))
         front = points[non_dominated(points)]
@@ -56,8 +57,8 @@ class Space:
         reference = worst + _MARGIN * np.maximum(worst - best, 1e-3 * np.abs(worst) + 1e-12)
         for i, name in enumerate(self.problem.objectives):
             limit = self.problem.limit(name)
-            if limit is not None and (name not in self.floor or limit > 0):
-                reference[i] = np.log(limit) if name in self.floor else limit
+            if limit is not None:
+                reference[i] = compress(limit, self.floor[name]) if name in self.floor else limit
         self.reference = reference
 
     def front(self, trials: Sequence[Trial]) -> list[Trial]:
@@ -93,7 +94,7 @@ class Space:
             self.anchor(sweep or trials)
         front, sweep_front, ideal = self.front(trials), self.front(sweep), self.ideal(trials)
         reference = {
-            name: float(np.exp(value)) if name in self.floor else float(value)
+            name: float(expand(value, self.floor[name])) if name in self.floor else float(value)
             for name, value in zip(self.problem.objectives, self.reference, strict=True)
         }
         return SearchOutcome(

@@ -1,9 +1,10 @@
 """What finished trials say about the loss tables: a Gaussian regression around them, in relative units.
 
-loss(x) / tables(x) - 1 is modelled as a sum of small corrections with Gaussian priors: one per (unit, technique), one
-per technique, cross terms within a unit and between neighbours of the form sqrt(d_i d_j) (the magnitude of a
-second-order term, as in CLADO, arXiv:2307.05657), and a global curvature. Prior scales are chosen by marginal
-likelihood, so a problem that is additive keeps its tables. With N trials a fit costs O(N^3), whatever L is.
+(loss(x) - tables(x)) / sizes(x), where sizes are what the tables say without its sign, is modelled as a sum of small
+corrections with Gaussian priors: one per (unit, technique), one per technique, cross terms within a unit and between
+neighbours of the form sqrt(d_i d_j) (the magnitude of a second-order term, as in CLADO, arXiv:2307.05657), and a global
+curvature. Prior scales are chosen by marginal likelihood, so a problem that is additive keeps its tables. With N trials
+a fit costs O(N^3), whatever L is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from autocompress.engine.scale import compress
 from autocompress.engine.tables import Floats, Ints, Tables
 
 GROUPS = ("own", "technique", "within", "within_all", "pair", "pair_all", "pair_techniques", "curvature")
@@ -20,15 +22,17 @@ _START = (0.15, 0.15, 0.1, 0.3, 0.1, 0.3, 0.1, 0.1)
 _SCALES = (0.03, 0.1, 0.3, 1.0)
 _MISFITS = (0.01, 0.03, 0.1, 0.3)
 _FLOOR = 0.05
+_GAIN = 2.0
 _CHOOSE_ON = 160
 _CHOOSE_AFTER = 1.15
 
 
 @dataclass(frozen=True)
 class Features:
-    """Corrections that a set of policies switches on, divided by the tables' loss `base` (N,)."""
+    """Corrections that a set of policies switches on, divided by the tables' `base` (N,); `tabled` is their loss."""
 
     base: Floats
+    tabled: Floats
     groups: tuple[Floats, ...]
     roots: Floats
 
@@ -53,12 +57,16 @@ class Surrogate:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.root = np.sqrt(tables.parts)
-        self.total = tables.parts.sum(axis=2)
+        self.sizes = np.abs(tables.parts)
+        self.root = np.sqrt(self.sizes)
+        self.tabled = tables.parts.sum(axis=2)
+        self.total = self.sizes.sum(axis=2)
         self.root_total = np.sqrt(self.total)
         # sum over t < t' of sqrt(d_t d_t')
         self.cross = 0.5 * (self.root.sum(axis=2) ** 2 - self.total)
         positive = self.total[self.total > 0]
+        # Gains are believed where the tables or a trial show one, up to twice the largest; else a loss stays a loss.
+        self._least = _FLOOR if np.all(tables.parts >= 0) else -_GAIN
         self.tiny = 1e-6 * float(positive.max()) if positive.size else 1e-12
         self.policies = np.zeros((0, tables.n_units), dtype=np.int64)
         self.losses = np.zeros(0)
@@ -74,7 +82,7 @@ class Surrogate:
 
     def _prior(self) -> Fit:
         steps, n_parts = max(0, self.tables.n_units - 1), self.root.shape[2]
-        unary = np.where(self.tables.valid, self.total, np.inf)
+        unary = np.where(self.tables.valid, self.tabled, np.inf)
         return Fit(unary, np.zeros(steps), np.zeros((steps, n_parts, n_parts)), 0.0, 0.0, tuple(_START), 0.03, np.nan)
 
     def features(self, policies: Ints) -> Features:
@@ -82,7 +90,7 @@ class Surrogate:
         pick = self.tables.pick
         base = np.maximum(pick(self.total, policies).sum(axis=1), self.tiny)
         inverse = 1.0 / base[:, None]
-        parts = pick(self.tables.parts, policies) * inverse[:, :, None]
+        parts = pick(self.sizes, policies) * inverse[:, :, None]
         roots = pick(self.root, policies) * np.sqrt(inverse)[:, :, None]
         within = pick(self.cross, policies) * inverse
         totals = pick(self.root_total, policies)
@@ -97,7 +105,7 @@ class Surrogate:
             np.zeros((len(policies), 0)),
             (np.log(base) - self.center)[:, None],
         )
-        return Features(base, groups, roots)
+        return Features(base, pick(self.tabled, policies).sum(axis=1), groups, roots)
 
     def _kernel(self, group: int, a: Features, b: Features) -> Floats:
         if GROUPS[group] == "pair_techniques":
@@ -120,6 +128,8 @@ class Surrogate:
                 np.median(np.log(np.maximum(self.tables.pick(self.total, policies).sum(axis=1), self.tiny)))
             )
         new = self.features(policies)
+        # A policy that changes nothing teaches nothing: its loss is what measuring twice differs by.
+        losses = np.where(self.tables.pick(self.total, policies).sum(axis=1) > 0, losses, 0.0)
         old = self._rows
         if old is None:
             self._rows = new
@@ -127,6 +137,7 @@ class Surrogate:
         else:
             rows = Features(
                 np.concatenate([old.base, new.base]),
+                np.concatenate([old.tabled, new.tabled]),
                 tuple(np.vstack([a, b]) for a, b in zip(old.groups, new.groups, strict=True)),
                 np.concatenate([old.roots, new.roots]),
             )
@@ -137,57 +148,60 @@ class Surrogate:
         self.policies = np.vstack([self.policies, policies])
         self.losses = np.concatenate([self.losses, losses])
         self.spreads = np.concatenate([self.spreads, spreads])
+        gain = float((losses / np.maximum(new.base, 1e-2 * self._rows.base.max())).min())
+        if gain < 0:
+            self._least = min(self._least, _GAIN * gain)
 
     def refit(self) -> Fit:
         """Posterior mean of the corrections; prior scales are chosen anew whenever the trials grew by 15 %."""
         if self._rows is None or len(self.losses) < 3:
             return self.fit
-        target = self.losses / self._rows.base - 1.0
-        noise = (self.spreads / self._rows.base) ** 2
+        target = (self.losses - self._rows.tabled) / self._rows.base
+        noise, sizes = (self.spreads / self._rows.base) ** 2, np.abs(self.losses) / self._rows.base
         if len(target) >= _CHOOSE_AFTER * self._chosen_at:
-            self._choose(target, noise)
-        covariance = self._covariance(self._scales, self._misfit, target, noise)
+            self._choose(target, noise, sizes)
+        covariance = self._covariance(self._scales, self._misfit, noise, sizes)
         self._factor = cho_factor(covariance, lower=True)
         alpha = cho_solve(self._factor, target)
         self.fit = self._posterior(alpha)
         return self.fit
 
-    def _covariance(self, scales: list[float], misfit: float, target: Floats, noise: Floats) -> Floats:
+    def _covariance(self, scales: list[float], misfit: float, noise: Floats, sizes: Floats) -> Floats:
         total = sum(scale**2 * kernel for scale, kernel in zip(scales, self._kernels, strict=True))
         covariance = np.array(total)
         # Misfit is relative to the loss itself, not to the tables' guess of it.
-        covariance[np.diag_indices_from(covariance)] += noise + (misfit * np.maximum(1.0 + target, 0.1)) ** 2 + 1e-10
+        covariance[np.diag_indices_from(covariance)] += noise + (misfit * np.maximum(sizes, 0.1)) ** 2 + 1e-10
         return covariance
 
-    def _evidence(self, scales: list[float], misfit: float, target: Floats, noise: Floats) -> float:
-        lower = np.linalg.cholesky(self._covariance(scales, misfit, target, noise))
+    def _evidence(self, scales: list[float], misfit: float, target: Floats, noise: Floats, sizes: Floats) -> float:
+        lower = np.linalg.cholesky(self._covariance(scales, misfit, noise, sizes))
         white = solve_triangular(lower, target, lower=True, check_finite=False)
         # A weak pull to the starting scales keeps a handful of trials from switching terms on or off.
         pull = sum((np.log(s / s0)) ** 2 for s, s0 in zip(scales, _START, strict=True))
         return float(-0.5 * white @ white - np.log(np.diag(lower)).sum() - 0.1 * pull)
 
-    def _choose(self, target: Floats, noise: Floats) -> None:
+    def _choose(self, target: Floats, noise: Floats, sizes: Floats) -> None:
         """Coordinate search over the scales; on an even subset of at most 160 trials, since each step costs O(N^3)."""
         rows = np.unique(np.linspace(0, len(target) - 1, min(len(target), _CHOOSE_ON)).astype(int))
         self._chosen_at = len(target)
-        target, noise = target[rows], noise[rows]
+        target, noise, sizes = target[rows], noise[rows], sizes[rows]
         kernels, self._kernels = self._kernels, [kernel[np.ix_(rows, rows)] for kernel in self._kernels]
         try:
-            self._ascend(target, noise)
+            self._ascend(target, noise, sizes)
         finally:
             self._kernels = kernels
 
-    def _ascend(self, target: Floats, noise: Floats) -> None:
-        best = self._evidence(self._scales, self._misfit, target, noise)
+    def _ascend(self, target: Floats, noise: Floats, sizes: Floats) -> None:
+        best = self._evidence(self._scales, self._misfit, target, noise, sizes)
         for _ in range(2 if self._chosen_at < 40 else 1):
             for misfit in _beside(self._misfit, _MISFITS):
-                score = self._evidence(self._scales, misfit, target, noise)
+                score = self._evidence(self._scales, misfit, target, noise, sizes)
                 if score > best:
                     best, self._misfit = score, misfit
             for g in range(len(GROUPS)):
                 for scale in _beside(self._scales[g], _SCALES):
                     trial = [*self._scales[:g], scale, *self._scales[g + 1 :]]
-                    score = self._evidence(trial, self._misfit, target, noise)
+                    score = self._evidence(trial, self._misfit, target, noise, sizes)
                     if score > best:
                         best, self._scales = score, trial
 
@@ -197,8 +211,8 @@ class Surrogate:
         weights = [scale**2 * (group.T @ alpha) for scale, group in zip(self._scales, rows.groups, strict=True)]
         own = weights[0].reshape(tables.n_units, -1) + weights[1]
         within = weights[2] + weights[3]
-        unary = (tables.parts * (1.0 + own)[:, None, :]).sum(axis=2) + self.cross * within[:, None]
-        unary = np.where(tables.valid, np.maximum(unary, _FLOOR * self.total), np.inf)
+        unary = self.tabled + (self.sizes * own[:, None, :]).sum(axis=2) + self.cross * within[:, None]
+        unary = np.where(tables.valid, np.maximum(unary, self._least * self.total), np.inf)
         scaled = rows.roots[:, :-1] * (alpha * self._scales[6] ** 2)[:, None, None]
         bilinear = np.einsum("nls,nlt->lst", scaled, rows.roots[:, 1:], optimize=True)
         fit = Fit(
@@ -213,10 +227,9 @@ class Surrogate:
             weights=tuple(weights),
         )
         recent = slice(-_CHOOSE_ON, None)
-        ratio = np.maximum(self.predict(self.policies[recent], fit), self.tiny) / np.maximum(
-            self.losses[recent], self.tiny
-        )
-        error = float(np.sqrt(np.mean(np.log(ratio) ** 2)))
+        predicted = compress(self.predict(self.policies[recent], fit), self.tiny)
+        misses = predicted - compress(self.losses[recent], self.tiny)
+        error = float(np.sqrt(np.mean(misses**2)))
         return Fit(**{**fit.__dict__, "error": error})
 
     def predict(self, policies: Ints, fit: Fit | None = None) -> Floats:
@@ -232,7 +245,7 @@ class Surrogate:
             mixed = np.einsum("cls,lst->clt", roots[:, :-1], fit.bilinear, optimize=True)
             loss = loss + (mixed * roots[:, 1:]).sum(axis=(1, 2))
         loss = loss + base * fit.curvature * (np.log(np.maximum(base, self.tiny)) - fit.center)
-        return np.asarray(np.maximum(loss, _FLOOR * base))
+        return np.asarray(np.maximum(loss, self._least * base))
 
     def uncertainty(self, policies: Ints) -> Floats:
         """Relative standard deviation of the predictions for `policies` (C, L): (C,)."""

@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 class Tables:
     """Option tables of L units, padded to O options; T technique parts and R resources.
 
-    parts   (L, O, T) damage by technique; zero where padded.
+    parts   (L, O, T) damage by technique, negative for a gain; zero where padded.
     damage  (L, O) sum of the parts; infinite where padded.
     costs   (R, L, O) additive costs; infinite where padded.
     uses    (L, O, K) share of each technique in an option, even among those that it joins.
@@ -62,8 +62,8 @@ class Tables:
 def damage_parts(option: Option) -> dict[str, float]:
     """The option's damage by technique; unsplit damage belongs to its techniques joined."""
     if option.damage_parts:
-        return {name: max(0.0, value) for name, value in option.damage_parts.items()}
-    return {"+".join(option.techniques) or "dense": option.damage} if option.damage > 0 else {}
+        return {name: float(value) for name, value in option.damage_parts.items()}
+    return {"+".join(option.techniques) or "dense": option.damage} if option.damage else {}
 
 
 def build_tables(problem: Problem) -> Tables:

@@ -129,7 +129,9 @@ def _budget(axes: Axes, budget: Budget, result: Result) -> None:
     dense = {name: measured.median for name, measured in result.baseline.items()}
     if budget.name not in (LATENCY.name, QUALITY.name) or (budget.relative and budget.name not in dense):
         return
-    limit = budget.absolute(dense)
+    # Where the verdict draws it: a relative limit follows the dense model as the verdict's own sessions timed it.
+    judged = next((verdict.limit for verdict in result.verdicts if verdict.budget.name == budget.name), None)
+    limit = budget.absolute(dense) if judged is None else judged
     if budget.name == LATENCY.name:
         axes.axvline(limit * MS, color=VERMILION, linestyle="--", linewidth=1.3, label=f"budget: {budget.describe()}")
     else:

@@ -36,7 +36,7 @@ def front_table(result: Result) -> Table:
         shown.append(result.nearest)
     for trial in shown:
         chosen = _same(trial.policy, result.policy)
-        mark = ("kept" if result.kept else "nearest") if chosen else f"{trial.number}"
+        mark = ("kept" if result.kept else "nearest") if chosen else _mark(trial)
         table.add_row(mark, *_trial(trial, objectives), style="bold green" if chosen and result.kept else None)
     left = len(result.front) - ROWS
     if left > 0:
@@ -71,6 +71,10 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
 
 def _title(objective: Objective, metric: str) -> str:
     return metric if objective.name == "quality" else objective.name
+
+
+def _mark(trial: Trial) -> str:
+    return f"{trial.number}" if trial.feasible else f"{trial.number} (over)"
 
 
 def _same(policy: Policy, other: Policy | None) -> bool:

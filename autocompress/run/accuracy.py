@@ -40,18 +40,20 @@ def accuracy_of(trials: Sequence[Trial], table: Table, dense: float) -> dict[str
         inside = [abs(error) <= Z * claim for error, claim in zip(errors, claims, strict=True)]
         found |= {"mape": fmean(map(abs, errors)), "bias": fmean(errors), "sd": pstdev(errors)}
         found |= {"claimed_sd": fmean(claims), "covered": fmean(inside), "count": float(len(later))}
-        if len(later) > 1:
-            found["loss_log_sd"] = pstdev(_logs([(t.values[LOSS], t.predicted[LOSS]) for t in later]))
+        losses = _logs([(t.values[LOSS], t.predicted[LOSS]) for t in later])
+        if len(losses) > 1:
+            found["loss_log_sd"] = pstdev(losses)
     single = [
         (trial.values[LOSS], sum(u.options[i].damage for u, i in zip(table.units, trial.assignment, strict=True)))
         for trial in done
         if trial.stage == "sweep"
     ]
-    joint = _logs([pair for pair in single if pair[1] > 0])
+    joint = _logs(single)
     if len(joint) > 1:
         found |= {"additivity": math.exp(fmean(joint)), "additivity_log_sd": pstdev(joint)}
     return found
 
 
 def _logs(pairs: Sequence[tuple[float, float]]) -> list[float]:
-    return [math.log(max(measured, 1e-12) / max(expected, 1e-12)) for measured, expected in pairs]
+    """Of the pairs that are losses, both of them: a gain has no logarithm."""
+    return [math.log(measured / expected) for measured, expected in pairs if measured > 0 and expected > 0]

@@ -68,7 +68,7 @@ def _timed(layers: Sequence[Layer]) -> list[str]:
     """The modules whose time is that of the unit: the owner of an attention group, else the modules themselves."""
     owners = [layer.owner for layer in layers if layer.kind == "attention"]
     plain = [fqn for layer in layers if layer.kind != "block" for fqn in layer.modules]
-    outside = [fqn for fqn in plain if not any(fqn.startswith(owner + ".") for owner in owners)]
+    outside = [fqn for fqn in plain if not any(not owner or fqn.startswith(owner + ".") for owner in owners)]
     return list(dict.fromkeys([*owners, *outside]))
 
 

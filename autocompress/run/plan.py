@@ -1,31 +1,29 @@
-"""From a set-up search to the engine's problem: bind, cost, sensitivity, table, limits."""
+"""From a set-up search to tables: bind, cost, sensitivity, options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autocompress.compress import LazyStatistics, StatisticsStore, Workbench, collect_statistics
 from autocompress.cost import CostTable
-from autocompress.engine import Limit, Problem, Resource
 from autocompress.engine.store import Store
 from autocompress.evaluator import Batch, inputs_of
-from autocompress.objective import MAXIMIZE, Budget, Objective
 from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy
 from autocompress.run.contexts import Contexts
+from autocompress.run.custom import Custom
 from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
 from autocompress.run.proving import check_some_bound, check_some_run, proven
+from autocompress.run.reach import out_of_reach_line
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
 from autocompress.run.trials import Dense, weight_bytes
 from autocompress.sensitivity import Sensitivity
 from autocompress.space import Binding, bind
 from autocompress.technique import Stage
-
-LEAST_LOSS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ def bind_space(setup: Setup, progress: Progress) -> Binding:
     progress(Event("bind", message="binding the search space"))
     binding = bind(setup.space, setup.layers, setup.registry, setup.target)
     _tell(progress, "bind", "not offered", binding.dropped)
+    progress(Event("bind", message=out_of_reach_line(setup.model, binding), note=True))
     return binding
 
 
@@ -55,11 +54,14 @@ def make_plan(
     latency: float,
     progress: Progress,
     *,
+    custom: Custom | None = None,
     probes: bool = True,
 ) -> Plan:
     """Stages cost and sensitivity; every table entry and probe is taken from the store where it is known.
 
-    latency   of the dense model, in seconds.   probes   False leaves the cheap scores as they are, for comparison.
+    latency   of the dense model, in seconds.   custom   prices of custom objectives.
+    probes    False leaves the cheap scores as they are, for comparison.
+    Raises SpaceError when no option is left.
     """
     linears = [layer.fqn for layer in setup.layers if layer.kind == "linear"]
     statistics = LazyStatistics(lambda: collect_statistics(setup.model, linears, setup.rows["calibration"]))
@@ -89,32 +91,23 @@ def make_plan(
     _tell(progress, "sensitivity", "does not run", refused)
     binding = Binding(prices.slots, {**binding.dropped, **refused})
     units = build_table(
-        binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry)
-    )
+        binding.slots, prices.part_of, prices.depth, prices.slot, prices.structure, _format_of(setup.registry),
+        price_custom=custom.price if custom is not None else lambda _: {},
+    )  # fmt: skip
     check_some_run(setup.space.name, units, binding.dropped)
+    _tell_table(units, progress)
     options = sum(len(unit.options) for unit in units.units)
     message = f"{len(units.units)} units, {options} options after dropping dominated ones"
     progress(Event("sensitivity", message=message, note=True))
     return Plan(bench, binding, units, statistics, sensitivity.probe_share)
 
 
-def make_problem(
-    table: Table,
-    dense: Dense,
-    budgets: Sequence[Budget],
-    objectives: Sequence[Objective],
-    baseline: Mapping[str, float],
-) -> Problem:
-    """Units with resources and limits. Every budget is a limit; loss and latency are always objectives."""
-    base = {name: sum(unit.options[0].costs[name] for unit in table.units) for name in ("latency", "memory", "size")}
-    figures = {"latency": dense.latency, "memory": dense.memory, "size": float(dense.bytes)}
-    resources = tuple(
-        Resource(name, figures[name] - base[name], 1.0, 0.03 if name == "latency" else 0.0) for name in figures
-    )
-    limits = tuple(Limit(_key(budget), _limit(budget, dense, baseline)) for budget in budgets)
-    wanted = ["loss", "latency", *(objective.name for objective in objectives)]
-    wanted += [b.objective.name for b in budgets if b.objective.name in ("memory", "size")]
-    return Problem(table.units, resources, limits, tuple(dict.fromkeys(wanted))[:4])
+def _tell_table(table: Table, progress: Progress) -> None:
+    if table.idle:
+        _tell(progress, "sensitivity", "no option left", dict.fromkeys(table.idle, "all of them were dropped"))
+    if table.left_out:
+        message = f"{table.left_out} combinations of structures were left out; those priced are spread evenly"
+        progress(Event("sensitivity", message=message, note=True))
 
 
 def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str, float]) -> Dense:
@@ -142,19 +135,6 @@ def _format_of(registry: Registry) -> Callable[[LayerPolicy], str]:
         return steps[-1].label() if steps else ""
 
     return name
-
-
-def _key(budget: Budget) -> str:
-    return "loss" if budget.objective.name == "quality" else budget.name
-
-
-def _limit(budget: Budget, dense: Dense, baseline: Mapping[str, float]) -> float:
-    """The limit in what the engine minimises."""
-    if budget.objective.name == "quality":
-        floor = budget.limit * dense.quality if budget.relative else budget.limit
-        return max(dense.quality - floor, LEAST_LOSS)
-    limit = budget.absolute(baseline)
-    return -limit if budget.objective.direction == MAXIMIZE else limit
 
 
 def _tell(progress: Progress, stage: str, what: str, reasons: Mapping[str, str]) -> None:

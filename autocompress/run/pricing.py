@@ -17,7 +17,7 @@ from autocompress.plugins import Registry
 from autocompress.policy import LayerPolicy, Policy, Step
 from autocompress.run.progress import Event, Progress
 from autocompress.run.tables import Priced, Structures
-from autocompress.sensitivity import Sensitivity
+from autocompress.sensitivity import Probed, Sensitivity
 from autocompress.space import Binding, Slot
 from autocompress.structure import Recorded, nearest, owner_of, record_first, running
 
@@ -55,11 +55,12 @@ class Prices:
         self._structures: dict[str, dict[str, Cost]] = {}
         self._shapes: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
         self._seconds: dict[str, float] = {}
+        self._beside: dict[str, float] = {}
         self._names: dict[tuple[str, tuple[int, int]], str] = {}
         self._damage: dict[tuple[str, str], float | None] = {}
-        self._factor: dict[tuple[str, str], float] = {}
         self._recorded: dict[str, Recorded] | None = None
         self._called: set[str] | None = None
+        self._probed: dict[tuple[str, str], Probed] = {}
 
     @property
     def recorded(self) -> Mapping[str, Recorded]:
@@ -171,13 +172,13 @@ class Prices:
                     self._damage[f"{part}|{members[0].fqn}", step.label()] = sensitivity.cheap(self.owner(part), policy)
         plans = self._plans()
         if not probes:
-            self._factor = dict.fromkeys(plans, 1.0)
+            self._probed = dict.fromkeys(plans, Probed(1.0, 1.0))
             return
         for number, ((part, technique), (policy, cheap)) in enumerate(plans.items()):
             message = f"probe of {technique} on {part}"
             self._progress(Event("sensitivity", len(plans) + number, 2 * len(plans), message))
             order = min(self._by_name[fqn].order for fqn in policy.layers)
-            self._factor[part, technique] = sensitivity.probe(order, policy, cheap).factor
+            self._probed[part, technique] = sensitivity.probe(order, policy, cheap)
 
     def slot(self, slot: Slot, structures: Structures) -> list[Priced]:
         """Every option of a plain slot, given the structures of its unit."""
@@ -198,20 +199,23 @@ class Prices:
         return priced
 
     def structure(self, structures: Structures) -> Priced | None:
-        """What a choice of structures costs beyond its linears, which their own slots price at the new shapes."""
+        """What a choice of structures costs beyond its linears, which their own slots price at the new shapes.
+
+        Seconds are those of the groups' owners, so that what a structure saves is taken from what there is.
+        """
         total = Priced({}, 0.0, 0.0)
         for fqn, option in structures.items():
             layer, cost = self._by_name[fqn], self._structures[fqn].get(option.label())
             if cost is None:
                 return None
-            seconds = self.recorded[layer.owner].calls * self._seconds[_owner_name(layer)] * (1 / cost.speedup - 1)
-            # The owner was timed with dense linears of the new shapes; those are priced by their own slots.
+            # The owner's time less what is priced elsewhere: its own linears, at the new shapes, and its neighbours.
+            seconds = self.recorded[layer.owner].calls * self._seconds[_owner_name(layer)] / cost.speedup
+            seconds -= self._neighbours(layer)
             for module in layer.modules:
                 linear = self._by_name[module]
-                before, after = self._shape(linear, {}), self._shape(linear, structures)
-                if (module, before) in self._modules and before != after:
-                    seconds -= self._module_seconds(linear, after, "dense") or 0.0
-                    seconds += self._module_seconds(linear, before, "dense") or 0.0
+                shape = self._shape(linear, structures)
+                if (module, shape) in self._modules:
+                    seconds -= self._module_seconds(linear, shape, "dense") or 0.0
             damage: Mapping[str, float] | None = {}
             for slot in self.slots:
                 if slot.structural and layer in slot.layers:
@@ -222,6 +226,21 @@ class Prices:
             weight = sum(self._dense_bytes(module, structures) for module in unpriced)
             total = total.plus(Priced({fqn: option}, seconds, weight, damage))
         return total
+
+    def _neighbours(self, layer: Layer) -> float:
+        """Dense seconds of what is priced for itself inside a group's owner without being part of the group."""
+        if layer.fqn not in self._beside:
+            inside = [other for fqn in self._structures if _within((other := self._by_name[fqn]).owner, layer.owner)]
+            owners = {other.owner: other for other in inside if other.owner != layer.owner}
+            outer = [owners[name] for name in owners if not any(_within(name, n) for n in owners if n != name)]
+            seconds = sum(self.recorded[one.owner].calls * self._seconds[_owner_name(one)] for one in outer)
+            for fqn in dict.fromkeys(fqn for fqn, _ in self._modules):
+                priced = fqn in layer.modules or any(_within(fqn, other.owner) for other in outer)
+                if _within(fqn, layer.owner) and not priced:
+                    other = self._by_name[fqn]
+                    seconds += self._module_seconds(other, self._shape(other, {}), "dense") or 0.0
+            self._beside[layer.fqn] = seconds
+        return self._beside[layer.fqn]
 
     def costs_of(self, layer: Layer) -> dict[str, Cost]:
         """Option label to cost at the layer's own shape."""
@@ -269,10 +288,10 @@ class Prices:
                 continue
             for step in option.steps:
                 cheap = self._damage[f"{part}|{members[0].fqn}", step.label()]
-                factor = self._factor.get((part, step.technique))
-                if cheap is None or factor is None:
+                probed = self._probed.get((part, step.technique))
+                if cheap is None or probed is None:
                     return None
-                damage[step.technique] = damage.get(step.technique, 0.0) + cheap * factor
+                damage[step.technique] = damage.get(step.technique, 0.0) + probed.damage(cheap)
         return damage
 
     def _plans(self) -> dict[tuple[str, str], tuple[Policy, float]]:
@@ -298,6 +317,10 @@ class Prices:
 def _shape_name(module: nn.Module, shape: tuple[int, int], recorded: Recorded) -> str:
     given = "x".join(map(str, recorded.input.shape[:-1])) if recorded.input is not None else ""
     return f"{type(module).__name__} {shape[0]}x{shape[1]} on {given}"
+
+
+def _within(name: str, owner: str) -> bool:
+    return not owner or name == owner or name.startswith(owner + ".")
 
 
 def _owner_name(layer: Layer) -> str:

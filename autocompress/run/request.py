@@ -73,7 +73,7 @@ class SearchRequest:
 
     def parsed_budgets(self, known: tuple[Objective, ...] = ()) -> tuple[Budget, ...]:
         """The budgets as data; ``known`` are further objectives, from plugins. Raises BudgetError."""
-        return parse_budgets(self.budgets, (*BUILTIN, *known, *self.objectives))
+        return parse_budgets(self.budgets, (*BUILTIN, *known, *self.objectives), self.objectives)
 
     @property
     def limited(self) -> bool:

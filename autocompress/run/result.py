@@ -28,7 +28,8 @@ class SearchResult:
     best        the verified artifact, or None when no policy keeps every budget (then ``nearest`` is set).
     policy      the policy of ``best``, or of the nearest miss.
     verdicts    one a budget, from the fresh-process sessions of that policy.
-    front       the non-dominated feasible trials, best quality first; ``trials`` are all of them.
+    front       the non-dominated feasible trials, best quality first: what was kept among them, with its verified
+                figures. Without a feasible one, the non-dominated of all. ``trials`` are all, as the search saw them.
     baseline    the dense model's values by objective.
     verified    the artifact's measured values by objective (latency, memory, size, ...).
     test        quality and details on the test split, which the search never saw, with ``dense_`` counterparts; beside

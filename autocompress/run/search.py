@@ -21,11 +21,15 @@ from autocompress.run.accuracy import accuracy_of
 from autocompress.run.baseline import measure_baseline
 from autocompress.run.cache import open_cache
 from autocompress.run.contexts import Contexts, contexts_of, digest
+from autocompress.run.custom import Custom, price_objectives
 from autocompress.run.folder import RunFolder, default_folder
+from autocompress.run.front import front_of
 from autocompress.run.layers import LayerSaving, layer_savings
 from autocompress.run.names import Names, check_names
-from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan, make_problem
+from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan
+from autocompress.run.problem import make_problem, problem_notes
 from autocompress.run.progress import Event, Progress, silent
+from autocompress.run.reach import refuse_excluded
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
 from autocompress.run.saving import named
@@ -73,17 +77,19 @@ def run_search(request: SearchRequest, progress: Progress = silent, names: Names
         with _claimed(out):
             setup = set_up(request, names, progress)
             binding = bind_space(setup, progress)
+            custom = price_objectives(setup, binding)
+            refuse_excluded(setup, binding, custom)
             contexts = contexts_of(setup)
             folder = RunFolder(out, _identity(setup), open_cache(contexts.shared))
     try:
         with told_when_full(out):
-            return _search(setup, binding, folder, contexts, clock, progress)
+            return _search(setup, (binding, custom), folder, contexts, clock, progress)
     finally:
         folder.close()
 
 
 def _search(
-    setup: Setup, binding: Binding, folder: RunFolder, contexts: Contexts, clock: Clock, progress: Progress
+    setup: Setup, bound: tuple[Binding, Custom], folder: RunFolder, contexts: Contexts, clock: Clock, progress: Progress
 ) -> SearchResult:
     request, store = setup.request, folder.store
     with clock.stage("baseline"):
@@ -93,8 +99,14 @@ def _search(
         figures |= {"size": float(dense.bytes), "quality": dense.quality}
         figures |= {o.name: float(o.function(setup.model)) for o in setup.names.objectives if o.function is not None}
     with clock.stage("plan"):
-        plan = make_plan(setup, binding, store, contexts, dense.latency, progress)
-    problem = make_problem(plan.table, dense, setup.names.budgets, setup.names.objectives, figures)
+        binding, custom = bound
+        plan = make_plan(setup, binding, store, contexts, dense.latency, progress, custom=custom)
+    asked = setup.names.budgets, setup.names.objectives
+    problem = make_problem(plan.table, dense, *asked, figures)
+    notes = [f"objective {name}: {why}; it is fitted on trials" for name, why in custom.fitted.items()]
+    notes += problem_notes(problem, *asked)
+    for note in notes:
+        progress(Event("search", message=note, note=True))
     trials = Trials(
         plan.bench,
         plan.table.policy,
@@ -128,7 +140,6 @@ def _search(
         )
     found = [read.trial(trial, number) for number, trial in enumerate(outcome.trials)]
     accuracy = {**accuracy_of(outcome.trials, plan.table, dense.latency), "probe_share": plan.probe_share}
-    front = [found[outcome.trials.index(trial)] for trial in outcome.front]
     progress(Event("search", message=f"stopped: {outcome.stopped_because}; {outcome.verdict}", note=True))
     with clock.stage("verify"):
         verified = verify(setup, plan, folder, found, figures, sessions, progress)
@@ -136,6 +147,7 @@ def _search(
         policy = verified.policy
         layers = store.timed(lambda: layer_savings(setup, plan, policy)) if policy is not None else ()
         clock.measured(store.seconds)
+        front = front_of(problem, outcome, found, verified)
         result = _result(
             setup, folder, plan, clock, (found, front), outcome, verified, (baseline, figures), accuracy, layers
         )
@@ -149,7 +161,7 @@ def _result(
     folder: RunFolder,
     plan: Plan,
     clock: Clock,
-    trials: tuple[list[Trial], list[Trial]],
+    trials: tuple[list[Trial], tuple[Trial, ...]],
     outcome: SearchOutcome,
     verified: Verified,
     dense: tuple[Mapping[str, Measurement], Mapping[str, float]],
@@ -165,7 +177,7 @@ def _result(
         budgets=setup.names.budgets,
         baseline={**baseline, **exact},
         trials=tuple(trials[0]),
-        front=tuple(sorted(trials[1], key=lambda trial: -trial.values["quality"])),
+        front=trials[1],
         best=verified.artifact,
         nearest=verified.nearest,
         policy=verified.policy and named(verified.policy, setup.registry),

@@ -146,7 +146,7 @@ class Trials:
         working, measured = found["working memory"], found["working memory"] is not None
         memory = float(weights + working) if measured else dense.memory - (dense.bytes - weights)
         values = {
-            "loss": max(dense.quality - found["quality"], 1e-9),
+            "loss": dense.quality - found["quality"],
             "latency": ratio * dense.latency,
             "latency.p95": found["tail"] * dense.p95,
             "memory": memory,

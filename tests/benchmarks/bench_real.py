@@ -32,7 +32,8 @@ from autocompress.policy import Policy
 from autocompress.run.baseline import measure_baseline
 from autocompress.run.cache import VARIABLE, open_cache
 from autocompress.run.contexts import contexts_of
-from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan, make_problem
+from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan
+from autocompress.run.problem import make_problem
 from autocompress.run.progress import Event
 from autocompress.run.request import SearchRequest
 from autocompress.run.result import SearchResult
