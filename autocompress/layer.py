@@ -13,12 +13,27 @@ KINDS = ("linear", "conv", "embedding", "ffn", "attention", "block")
 class Role:
     """Which submodule plays a role in a group, and which of its output features belong to the role.
 
-    A fused projection (one linear for q, k and v) plays three roles with three ranges ``[start, stop)``.
+    A fused projection plays several roles, each with features of its own: all of ``[start, stop)``, or, where
+    ``stride`` is set, a run of ``size`` every ``stride``, one run a unit of the group (heads as ``q k v q k v``).
     """
 
     fqn: str
     start: int
     stop: int
+    size: int = 0
+    stride: int = 0
+
+    def rows(self) -> tuple[int, ...]:
+        """The role's output features in the order of the group's units.
+
+        >>> Role("qkv", 2, 10, size=2, stride=6).rows()
+        (2, 3, 8, 9)
+        """
+        if not self.stride:
+            return tuple(range(self.start, self.stop))
+        return tuple(
+            row for first in range(self.start, self.stop, self.stride) for row in range(first, first + self.size)
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from autocompress.compress import Changes
 from autocompress.layer import Layer
-from autocompress.structure import install
+from autocompress.structure import has_attribute, install
 
 Rename = Callable[[str], str | None]
 """A name in the model that is being built, or None when that model has no such part."""
@@ -43,5 +43,5 @@ def transplant_(model: nn.Module, changes: Changes, rename: Rename) -> None:
     install(
         model,
         {name: module for name, module in replaced.items() if name is not None and name in modules},
-        {path: value for path, value in edited.items() if path and path.rpartition(".")[0] in modules},
+        {path: value for path, value in edited.items() if path and has_attribute(model, path)},
     )

@@ -3,7 +3,15 @@
 from autocompress.nested import main_output
 from autocompress.structure.find import find_layers
 from autocompress.structure.inputs import running
-from autocompress.structure.modules import get_attribute, install, nearest, owner_of, set_attribute, set_module
+from autocompress.structure.modules import (
+    get_attribute,
+    has_attribute,
+    install,
+    nearest,
+    owner_of,
+    set_attribute,
+    set_module,
+)
 from autocompress.structure.replay import Recorded, Suffix, record, record_first
 from autocompress.structure.trace import call
 
@@ -13,6 +21,7 @@ __all__ = [
     "call",
     "find_layers",
     "get_attribute",
+    "has_attribute",
     "install",
     "main_output",
     "nearest",

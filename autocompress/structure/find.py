@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from autocompress.errors import ModelError
 from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, weight_of
-from autocompress.structure.groups import Candidate, find_groups
+from autocompress.structure.candidate import Candidate
+from autocompress.structure.groups import find_groups
 from autocompress.structure.inputs import trace_all
+from autocompress.structure.mixing import own_attention
 from autocompress.structure.modules import nearest, owner_of
 from autocompress.structure.named import fused_attention
 from autocompress.structure.surgery import prove
@@ -42,6 +44,7 @@ def find_layers(
     layers += _groups(model, traces, position, tied, blocks)
     layers += [_block(model, name, order) for name in dict.fromkeys(blocks.values())]
     layers += fused_attention(model, [found for _, found in traces], position)
+    layers += own_attention(model, traces[0][1], traces[0][0], layers)
     return tuple(sorted(layers, key=lambda layer: (layer.order, layer.kind, layer.fqn)))
 
 
@@ -58,12 +61,9 @@ def _groups(
     taken: set[str] = set()
     for inputs, found in traces:
         widths = {name: _width(model.get_submodule(name)) for name in found.linears}
-        for candidate in _candidates(found, widths):
-            members = {role.fqn for role in candidate.roles.values()}
-            if not members & taken:
-                group = _group(model, candidate, inputs, found, position, tied, blocks)
-                taken |= members
-                groups.append(_named(group, names))
+        new = [group for group in _candidates(found, widths) if not taken.intersection(group.members)]
+        groups += [_named(_group(model, one, inputs, found, position, tied, blocks), names) for one in new]
+        taken.update(name for group in new for name in group.members)
     return groups
 
 
@@ -154,14 +154,17 @@ def _group(
     tied: Mapping[str, tuple[str, ...]],
     blocks: Mapping[str, str],
 ) -> Layer:
-    names = list(dict.fromkeys(role.fqn for role in group.roles.values()))
-    owner = owner_of([name.rpartition(".")[0] for name in names]) if len(names) > 1 else names[0]
+    names = group.members
+    parents = [name.rpartition(".")[0] for name in (*names, *group.beside)]
+    owner = owner_of(parents)
+    called = nearest(owner, found.calls)
     shared = tuple(sorted({other for name in names for other in tied.get(name, ())}))
-    edits, note = ({}, "its weights are shared with " + ", ".join(shared)) if shared else prove(model, group, example)
+    note = group.note or ("its weights are shared with " + ", ".join(shared) if shared else "")
+    edits, note = ({}, note) if note else prove(model, group, called, example)
     return Layer(
         fqn=f"{owner}:{group.kind}" if owner else f":{group.kind}",
         kind=group.kind,
-        owner=nearest(owner, found.calls),
+        owner=called,
         roles=group.roles,
         shapes={role: _width(model.get_submodule(at.fqn)) for role, at in group.roles.items()},
         n_params=sum(p.numel() for name in names for p in model.get_submodule(name).parameters()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,15 +45,32 @@ def set_module(model: nn.Module, fqn: str, module: nn.Module) -> None:
 
 
 def get_attribute(model: nn.Module, path: str) -> Any:
-    """The attribute ``path`` of a submodule, such as ``encoder.0.attention.num_heads``."""
-    parent, _, name = path.rpartition(".")
-    return getattr(model.get_submodule(parent), name)
+    """The attribute ``path`` of a submodule (``0.attention.num_heads``) or of its config (``0.attn.config.heads``).
+
+    Raises AttributeError when there is none.
+    """
+    module, holder, name = _place(model, path)
+    return getattr(getattr(module, holder) if holder else module, name)
 
 
 def set_attribute(model: nn.Module, path: str, value: Any) -> None:
-    """Set the attribute ``path`` of a submodule."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, value)
+    """Set the attribute ``path``. A config is shared by the whole model: the submodule gets a copy of its own."""
+    module, holder, name = _place(model, path)
+    if not holder:
+        setattr(module, name, value)
+        return
+    own = copy(getattr(module, holder))
+    setattr(own, name, value)
+    setattr(module, holder, own)
+
+
+def has_attribute(model: nn.Module, path: str) -> bool:
+    """Whether the model has what ``path`` names."""
+    try:
+        get_attribute(model, path)
+    except AttributeError:
+        return False
+    return True
 
 
 def install(model: nn.Module, modules: Mapping[str, nn.Module], attributes: Mapping[str, Any]) -> None:
@@ -67,9 +85,25 @@ def install(model: nn.Module, modules: Mapping[str, nn.Module], attributes: Mapp
 def installed(model: nn.Module, modules: Mapping[str, nn.Module], attributes: Mapping[str, Any]) -> Iterator[None]:
     """The same for the length of a ``with`` block; what was there before comes back, also after an error."""
     before_modules = {fqn: model.get_submodule(fqn) for fqn in modules}
-    before_attributes = {path: get_attribute(model, path) for path in attributes}
+    places = [_place(model, path) for path in attributes]
+    before = [(module, holder or name, getattr(module, holder or name)) for module, holder, name in places]
     try:
         install(model, modules, attributes)
         yield
     finally:
-        install(model, before_modules, before_attributes)
+        install(model, before_modules, {})
+        for module, name, value in reversed(before):
+            setattr(module, name, value)
+
+
+def _place(model: nn.Module, path: str) -> tuple[nn.Module, str, str]:
+    """The submodule, the name of the object on it that holds the attribute ("" is itself), and the attribute's name."""
+    parent, _, name = path.rpartition(".")
+    try:
+        return model.get_submodule(parent), "", name
+    except AttributeError:
+        above, _, holder = parent.rpartition(".")
+        module = model.get_submodule(above)
+        if isinstance(getattr(module, holder), nn.Module):
+            raise
+        return module, holder, name

@@ -18,7 +18,7 @@ from autocompress.layer import Layer, Role
 from autocompress.linears import is_linear, weight_of
 from autocompress.process_state import clean_state
 from autocompress.technique import Calibration, Group, Replacement, Statistics
-from autocompress.testing.modules import Attention, Ffn, One
+from autocompress.testing.modules import Attention, Ffn, FusedFfn, InterleavedAttention, One
 
 HIDDEN, WIDTH, HEADS, HEAD_DIM = 64, 128, 4, 16
 ROWS, TOKENS, WORDS = 16, 24, 50
@@ -59,8 +59,8 @@ class Case:
 
 @clean_state()
 def all_cases(kinds: tuple[str, ...] | None = None) -> tuple[Case, ...]:
-    """Every case, or those of some kinds: linears with and without bias and transposed, plain and gated ffn,
-    multi-head, grouped-query and fused attention, and an embedding."""
+    """Every case, or those of some kinds: linears with and without bias and transposed, plain, gated
+    and fused ffn, multi-head, grouped-query, fused and interleaved attention, and an embedding."""
     built = [make() for make in _MAKERS]
     return tuple(case for case in built if kinds is None or case.group.layer.kind in kinds)
 
@@ -147,6 +147,26 @@ def _fused() -> Case:
     return _case("fused-attention", owner, _layer(owner, "attention", roles, _head_sizes(HEADS), _EDITS))
 
 
+def _fused_ffn(name: str, *, interleaved: bool) -> Case:
+    owner = _seeded(lambda: FusedFfn(HIDDEN, WIDTH, interleaved=interleaved), 3)
+    gate, up = Role("fused", 0, WIDTH), Role("fused", WIDTH, 2 * WIDTH)
+    if interleaved:
+        gate, up = Role("fused", 0, 2 * WIDTH - 1, size=1, stride=2), Role("fused", 1, 2 * WIDTH, size=1, stride=2)
+    roles = {"gate": gate, "up": up, "down": Role("down", *_rows(owner, "down"))}
+    return _case(name, owner, _layer(owner, "ffn", roles, {"width": WIDTH}))
+
+
+def _interleaved() -> Case:
+    kv_heads = HEADS // 2
+    owner = _seeded(lambda: InterleavedAttention(HIDDEN, HEADS, kv_heads, HEAD_DIM), 5)
+    unit, last = 4 * HEAD_DIM, 4 * HEAD_DIM * (kv_heads - 1)
+    roles = {}
+    for role, start, size in (("q", 0, 2 * HEAD_DIM), ("k", 2 * HEAD_DIM, HEAD_DIM), ("v", 3 * HEAD_DIM, HEAD_DIM)):
+        roles[role] = Role("fused", start, last + start + size, size=size, stride=unit)
+    roles["out"] = Role("out", *_rows(owner, "out"))
+    return _case("attention-interleaved", owner, _layer(owner, "attention", roles, _head_sizes(kv_heads), _EDITS))
+
+
 def _embedding() -> Case:
     owner = _seeded(lambda: One("embedding", nn.Embedding(WORDS, HIDDEN, padding_idx=0)), 6)
     roles = {"embedding": Role("embedding", 0, WORDS)}
@@ -163,9 +183,12 @@ _MAKERS: tuple[Callable[[], Case], ...] = (
     lambda: _linear("linear-transposed", _conv1d),
     lambda: _ffn("ffn", gated=False),
     lambda: _ffn("ffn-gated", gated=True),
+    lambda: _fused_ffn("ffn-fused", interleaved=False),
+    lambda: _fused_ffn("ffn-interleaved", interleaved=True),
     lambda: _attention("attention", HEADS),
     lambda: _attention("attention-grouped-query", HEADS // 2),
     _fused,
+    _interleaved,
     _embedding,
 )
 

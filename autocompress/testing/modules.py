@@ -35,6 +35,22 @@ class Ffn(nn.Module):
         return answer
 
 
+class FusedFfn(nn.Module):
+    """The gated one with gate and up in one linear: its two halves, or every other feature each."""
+
+    def __init__(self, hidden: int, width: int, *, interleaved: bool) -> None:
+        super().__init__()
+        self.interleaved = interleaved
+        self.fused = nn.Linear(hidden, 2 * width)
+        self.down = nn.Linear(width, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.fused(x)
+        gate, up = (both[..., ::2], both[..., 1::2]) if self.interleaved else both.chunk(2, dim=-1)
+        answer: Tensor = self.down(functional.silu(gate) * up)
+        return answer
+
+
 class Attention(nn.Module):
     """Softmax attention; ``heads / kv_heads`` query heads share each key-value head, in runs.
 
@@ -53,15 +69,33 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (rows, tokens, hidden). Returns the same shape."""
-        inner, kv_inner = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        q, k, v = (
-            (self.q(x), self.k(x), self.v(x))
-            if self.fused is None
-            else self.fused(x).split([inner, kv_inner, kv_inner], -1)
-        )
-        q, k, v = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k, v))
+        q, k, v = (part.transpose(1, 2) for part in self.project(x))
         repeat = self.heads // self.kv_heads
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
         weights = torch.softmax(q @ k.transpose(-1, -2) / self.head_dim**0.5, -1)
         answer: Tensor = self.out((weights @ v).transpose(1, 2).flatten(-2))
         return answer
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """q, k and v by heads: (rows, tokens, heads, head_dim)."""
+        inner, kv_inner = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        parts = (
+            (self.q(x), self.k(x), self.v(x))
+            if self.fused is None
+            else self.fused(x).split([inner, kv_inner, kv_inner], -1)
+        )
+        return tuple(part.unflatten(-1, (-1, self.head_dim)) for part in parts)
+
+
+class InterleavedAttention(Attention):
+    """With one linear that yields, for every key-value head, its query heads, its key and its value side by side."""
+
+    def __init__(self, hidden: int, heads: int, kv_heads: int, head_dim: int) -> None:
+        fused = nn.Linear(hidden, (heads + 2 * kv_heads) * head_dim)
+        super().__init__(hidden, heads, kv_heads, head_dim, fused)
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        repeat = self.heads // self.kv_heads
+        assert self.fused is not None
+        units = self.fused(x).unflatten(-1, (self.kv_heads, repeat + 2, self.head_dim))
+        return units[..., :repeat, :].flatten(-3, -2), units[..., repeat, :], units[..., repeat + 1, :]

@@ -79,8 +79,7 @@ def _columns(group: Group, heads: Tensor) -> Tensor:
 
 def _rows_per_group(group: Group, role: str) -> int:
     """How many rows of a role belong to one key-value head: q has several heads there when queries are grouped."""
-    at = group.layer.roles[role]
-    return (at.stop - at.start) // group.layer.sizes["kv_heads"]
+    return len(group.layer.roles[role].rows()) // group.layer.sizes["kv_heads"]
 
 
 def _expand(units: Tensor, size: int) -> Tensor:

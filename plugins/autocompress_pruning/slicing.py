@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def cut_rows(group: Group, rows: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """New linears with only these output features, by role; roles of one fused linear share one new linear.
 
-    rows: role to the kept features, counted from the start of the role's own range.
+    rows: role to the kept features, counted among the role's own features.
     """
     return _by_object(group, tuple(rows), lambda linear, roles: _cut(group, linear, {r: rows[r] for r in roles}))
 
@@ -25,7 +25,7 @@ def empty_rows(group: Group, counts: Mapping[str, int]) -> dict[str, nn.Module]:
 
     def empty(linear: nn.Module, roles: tuple[str, ...]) -> nn.Module:
         weight = weight_of(linear)
-        lost = sum(group.layer.roles[role].stop - group.layer.roles[role].start - counts[role] for role in roles)
+        lost = sum(len(group.layer.roles[role].rows()) - counts[role] for role in roles)
         return empty_linear(weight.shape[1], weight.shape[0] - lost, bias=bias_of(linear) is not None, like=weight)
 
     return _by_object(group, tuple(counts), empty)
@@ -48,9 +48,9 @@ def _cut(group: Group, linear: nn.Module, rows: Mapping[str, Tensor]) -> nn.Modu
     weight, bias = weight_of(linear), bias_of(linear)
     mask = torch.ones(weight.shape[0], dtype=torch.bool, device=weight.device)
     for role, kept in rows.items():
-        at = group.layer.roles[role]
-        mask[at.start : at.stop] = False
-        mask[at.start + kept] = True
+        own = torch.tensor(group.layer.roles[role].rows(), device=weight.device)
+        mask[own] = False
+        mask[own[kept]] = True
     return make_linear(weight[mask], None if bias is None else bias[mask])
 
 

@@ -34,6 +34,11 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama-bf16": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**LLAMA)).bfloat16(),
     "llama-tied": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**LLAMA, tie_word_embeddings=True)),
     "vit": lambda: hf.ViTModel(hf.ViTConfig(image_size=32, patch_size=8, **SMALL)),
+    "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**LLAMA, pad_token_id=0)),
+    "gpt-neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(vocab_size=64, **SMALL, **IDS)),
+    "modernbert": lambda: hf.ModernBertModel(
+        hf.ModernBertConfig(vocab_size=64, **SMALL, **IDS, pad_token_id=0, cls_token_id=1, sep_token_id=2)
+    ),
     "t5": lambda: hf.T5ForConditionalGeneration(hf.T5Config(**T5, decoder_start_token_id=0)),
 }
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS = 300
+SECONDS = 900
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("architecture", "ffn", "attention", "in reach", "search", "ac.load", "AutoModel", "noted, or in the way")
 

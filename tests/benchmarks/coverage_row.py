@@ -31,7 +31,8 @@ from autocompress.measure.machine import detect_target
 from autocompress.plugins import load_registry
 from autocompress.policy import Policy
 from autocompress.run import trials
-from autocompress.space import Slot, bind
+from autocompress.run.reach import out_of_reach_line
+from autocompress.space import Binding, Slot, bind
 from autocompress.space_file import load_space
 from autocompress.structure import call, find_layers, main_output
 from tests.benchmarks.coverage_load import load_both_ways
@@ -74,10 +75,11 @@ def fill_(found: dict[str, Any], name: str, family: Family, folder: Path) -> Non
     options: dict[str, Any] = {"data": family.inputs(ROWS), "task": family.task, "sequence": SEQUENCE, "threads": 1}
     artifacts: dict[Path, Tensor] = {}
     try:
-        layers = find_layers(model, inputs)
+        layers = find_layers(model, inputs, [family.inputs(ROWS)])
         found |= {kind: _count(layers, kind) for kind in ("ffn", "attention")}
         found["notes"] = notes_of(layers)
         slots = _slots(layers)
+        found["notes"].append(out_of_reach_line(model, Binding(slots, {})))
         found["reach"] = reach = share_in_reach(model, slots)
         budget = f"size={100 * (1 - min(LEAST, 0.3 * reach)):.2f}%"
         result = ac.search(model, budget, **options, space=str(SPACE), trials=3, sessions=2, out=folder / "run")

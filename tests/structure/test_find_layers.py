@@ -60,7 +60,7 @@ def test_weights_shared_with_another_kind_are_noted() -> None:
     assert "transformer.wte" in layers["lm_head"].note
 
 
-def test_a_channel_used_twice_is_no_ffn() -> None:
+def test_a_channel_used_twice_is_noted_not_cut() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -71,7 +71,10 @@ def test_a_channel_used_twice_is_no_ffn() -> None:
             return self.other(hidden) + self.down(hidden)[..., :4]
 
     layers = find_layers(Residual().eval(), {"x": torch.randn(2, 5, 8)})
-    assert of_kind(layers, "ffn") == []
+    assert [layer.note for layer in of_kind(layers, "ffn")] == [
+        "the features of up also reach down",
+        "the features of up also reach other",
+    ]
     assert len(of_kind(layers, "linear")) == 3
 
 
