@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from autocompress.artifact.manifest import Manifest
 from autocompress.errors import ArtifactError, PolicyError, UsageError
+from autocompress.matching import near_misses
 from autocompress.plugins import Registry
 from autocompress.policy import Policy
 
@@ -49,4 +50,6 @@ def _check(
         if name not in known:
             remedy = f"pip install {origin}" if origin else "install the package that registers it"
             shown = where if where == "the policy" else repr(where)
-            raise error(f"{shown} needs {kind} {name!r}, which is not installed: {remedy}.")
+            close = near_misses(name, known, limit=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise error(f"{shown} needs {kind} {name!r}, which is not installed: {remedy}.{hint}")

@@ -91,7 +91,7 @@ POLICIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "an unknown technique": (
         {"format_version": 1, "layers": {"encoder.layer.0.output.dense": step("int9")}},
-        ("needs technique 'int9'", "not installed"),
+        ("needs technique 'int9'", "not installed", "Did you mean 'int8'?"),
     ),
 }
 
