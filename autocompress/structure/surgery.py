@@ -54,15 +54,16 @@ def _proven(
         return {}, ""
     recorded = record(model, [owner], example)[owner]
     alone = _replays(model, owner, recorded)
-    for number, edits in enumerate(islice(_edits(model, group), MOST_TRIED)):
+    most = 0
+    for edits in islice(_edits(model, group), MOST_TRIED):
         values = {path: sizes[size] for path, size in edits.items()}
         # Most sets fail, and in the part alone that costs little.
         wrong = proof.compare(values, lambda: _again(model, owner, recorded)) if alone else ""
         wrong = wrong or proof.compare(values, lambda: call(model, example))
         if not wrong:
             return dict(edits), ""
-        if number <= 1:  # what is wrong although every attribute follows says the most
-            reason = wrong
+        if len(edits) > most:  # what is wrong although every attribute follows says the most
+            most, reason = len(edits), wrong
     return {}, f"{NOT_ALONE[group.kind]} ({reason})"
 
 
@@ -145,7 +146,7 @@ def _without(linear: nn.Module, rows: Iterable[int]) -> nn.Module:
 
 
 def _edits(model: nn.Module, group: Candidate) -> Iterator[dict[str, str]]:
-    """Sets of attribute edits to try: none; all that match, then smaller and smaller sets; then those with a config."""
+    """Sets of attribute edits to try: none, then larger and larger ones of those that match; then with a config."""
     sizes = dict(group.sizes)
     if group.kind == "attention":
         inner, kv_inner = sizes["heads"] * sizes["head_dim"], sizes["kv_heads"] * sizes["head_dim"]
@@ -161,7 +162,7 @@ def _edits(model: nn.Module, group: Candidate) -> Iterator[dict[str, str]]:
                 config |= _matching({f"{path}.{key}": inner for key, inner in vars(value).items()}, sizes)
     inside = list(_subsets(dict(list(own.items())[:MOST_ATTRIBUTES])))
     yield from inside
-    for more in list(_subsets(dict(list(config.items())[:MOST_CONFIG])))[::-1]:
+    for more in _subsets(dict(list(config.items())[:MOST_CONFIG])):
         yield from ({**edits, **more} for edits in inside if more)
 
 
@@ -175,8 +176,7 @@ def _matching(attributes: Mapping[str, object], sizes: Mapping[str, int]) -> dic
 
 
 def _subsets(found: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """None of them, then all, then smaller and smaller sets."""
-    yield {}
-    for count in range(len(found), 0, -1):
+    """None of them, then larger and larger sets: one too many may equal a size by chance, and hardly show."""
+    for count in range(len(found) + 1):
         for chosen in combinations(found, count):
             yield {path: found[path] for path in chosen}

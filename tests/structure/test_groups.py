@@ -60,6 +60,11 @@ def test_a_head_count_that_only_the_config_holds_is_edited_in_a_copy_of_it() -> 
     assert any(path.endswith("config.num_attention_heads") for path in attention[0].edits)
 
 
+def test_an_attribute_that_equals_a_size_by_chance_stays() -> None:
+    edits = {path for layer in family("gptj") if layer.kind == "attention" for path in layer.edits}
+    assert not any(path.endswith("rotary_dim") for path in edits), edits
+
+
 class ByConfig(nn.Module):
     """Reads the number of its heads from the config whenever it runs."""
 
