@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+LONGEST = 100
+"""Characters of a name that are shown."""
+
 
 def near_misses(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     """The known names that look most like ``name``, best first."""
@@ -17,7 +20,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = near_misses(name, names)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"unknown {what} {name!r}.{hint} Known: {', '.join(names) or 'none'}."
+    shown = repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}...")
+    return f"unknown {what} {shown}.{hint} Known: {', '.join(names) or 'none'}."
 
 
 def matches(pattern: str, name: str) -> bool:
