@@ -9,7 +9,7 @@ from typing import Any
 
 from autocompress.errors import ModelError
 from autocompress.matching import near_misses
-from autocompress.schema import cause, read_json, shaped
+from autocompress.schema import cause, read_json, shaped, short
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"
@@ -82,7 +82,7 @@ def check_code(folder: Path, config: dict[str, Any], permissions: Permissions) -
         close = near_misses(str(kind), CONFIG_MAPPING.keys())
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ModelError(
-            f"unknown model_type {kind!r} in {str(folder / 'config.json')!r} for transformers "
+            f"unknown model_type {short(kind)} in {str(folder / 'config.json')!r} for transformers "
             f"{transformers.__version__}.{hint} Upgrade with: pip install -U transformers"
         )
     return False
