@@ -98,7 +98,8 @@ def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence
             x = main_input(args, kwargs)
             if x is None or not x.numel():  # an expert that no row is sent to
                 return
-            key = (x.data_ptr(), x._version, x.shape, x.stride())
+            # torch's encoder packs rows of different lengths into one nested tensor, which has no shape.
+            key = (id(x),) if x.is_nested else (x.data_ptr(), x._version, x.shape, x.stride())
             if key not in seen:
                 seen[key] = (x, _moments(x, mask))  # x is kept so that its address is not used again
             found = seen[key][1]
@@ -126,8 +127,8 @@ def collect_statistics(model: nn.Module, names: Sequence[str], batches: Sequence
 
 
 def _moments(x: Tensor, mask: Tensor | None) -> _Moments:
-    rows = x.reshape(-1, x.shape[-1])
-    if mask is not None and mask.ndim == 2 and x.shape[:-1] == mask.shape:
+    rows = torch.cat(x.unbind()) if x.is_nested else x.reshape(-1, x.shape[-1])
+    if not x.is_nested and mask is not None and mask.ndim == 2 and x.shape[:-1] == mask.shape:
         rows = rows[mask.reshape(-1).bool()]
     found = _Moments(rows.shape[1], rows.device)
     found.add_rows(rows)
