@@ -16,7 +16,7 @@ from autocompress.run.custom import Custom
 from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Event, Progress
-from autocompress.run.proving import check_some_bound, check_some_run, proven
+from autocompress.run.proving import built, check_some_bound, check_some_run, proven
 from autocompress.run.reach import out_of_reach_line
 from autocompress.run.setup import Setup
 from autocompress.run.tables import Table, build_table
@@ -40,7 +40,7 @@ class Plan:
 def bind_space(setup: Setup, progress: Progress) -> Binding:
     """The space on this model and target; raises SpaceError before anything is measured or written."""
     progress(Event("bind", message="binding the search space"))
-    binding = bind(setup.space, setup.layers, setup.registry, setup.target)
+    binding = built(setup, bind(setup.space, setup.layers, setup.registry, setup.target))
     _tell(progress, "bind", "not offered", binding.dropped)
     progress(Event("bind", message=out_of_reach_line(setup.model, binding), note=True))
     return binding
@@ -71,7 +71,7 @@ def make_plan(
     calibration = setup.rows["calibration"]
     batches = [setup.example, *calibration]
     binding, failed = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), binding)
-    _tell(progress, "bind", "does not run where it stands", failed)
+    _tell(progress, "cost", "does not run where it stands", failed)
     failed = {where: why for where, why in binding.dropped.items() if where not in offered}
     check_some_bound(setup.space.name, binding, failed)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)

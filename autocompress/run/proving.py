@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from autocompress.compress import Workbench
+from autocompress.compress import Workbench, build_layers
+from autocompress.compress.untouched import untouched
 from autocompress.engine.store import Store
 from autocompress.errors import NothingRunsError
+from autocompress.layer import Layer
+from autocompress.policy import LayerPolicy, Policy, Step
 from autocompress.run.contexts import Contexts, digest
 from autocompress.run.progress import Event, Progress
 from autocompress.run.proof import Proof, Trier, cases_of, prove
@@ -19,6 +22,26 @@ from autocompress.structure import record_first
 
 class _FoundDangerousError(Exception):
     """Something was refused: that stays in this run folder, since a busy machine may be what made it slow."""
+
+
+def built(setup: Setup, binding: Binding) -> Binding:
+    """The binding without what hangs, kills its process or changes the dense model while its structure is built.
+
+    That comes first: whatever is priced later is built in this process. Raises NothingRunsError for none.
+    """
+    if setup.target.device != "cpu":
+        return binding
+
+    def run(layer: Layer, step: Step) -> None:
+        modules = [setup.model.get_submodule(fqn) for fqn in layer.modules]
+        with untouched(modules, f"{step.label()} on {layer.fqn!r}"):
+            build_layers(setup.model, Policy({layer.fqn: LayerPolicy((step,))}), [layer], setup.registry)
+
+    proof = prove(cases_of(binding.slots), run, lambda _: None)
+    left = proof.without(binding)
+    if not left.slots:
+        raise NothingRunsError(nothing_runs(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))
+    return left
 
 
 def proven(
@@ -45,9 +68,9 @@ def proven(
         tried = Trier(bench, setup.registry, calls)
         if prove(cases[-1:], lambda layer, _: tried.dense(layer), lambda _: None).refused:
             words = "a fork of this process cannot run the model here: options are not tried in one first"
-            progress(Event("bind", message=words, note=True))
+            progress(Event("cost", message=words, note=True))
             return True
-        proof = prove(cases, tried, lambda what: progress(Event("bind", message=f"first run, in a process: {what}")))
+        proof = prove(cases, tried, lambda what: progress(Event("cost", message=f"first run, in a process: {what}")))
         if proof.refused:
             store.put(ours, [[*key, cause] for key, cause in proof.refused.items()])
             raise _FoundDangerousError
@@ -59,7 +82,7 @@ def proven(
         with suppress(_FoundDangerousError):
             store.memo(shared, measure)
     for cause in dict.fromkeys(proof.refused.values()):
-        progress(Event("bind", message=f"not offered: {cause}", note=True))
+        progress(Event("cost", message=f"not offered: {cause}", note=True))
     left = proof.without(binding)
     if not left.slots:
         raise NothingRunsError(nothing_runs(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))

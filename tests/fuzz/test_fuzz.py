@@ -38,4 +38,4 @@ def test_an_example_that_is_whole_is_read(name: str, known: dict[str, Format], t
 def test_only_errors_of_ours_come_out(name: str, known: dict[str, Format]) -> None:
     found = fuzz(known[name], MUTATIONS * min(known[name].weight, 10), number=7)
     assert found.foreign == {}
-    assert found.refused > 0
+    assert found.refused > 0 or name == "cache file", "a damaged cache is not used, with a warning; all else is refused"
