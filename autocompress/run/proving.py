@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from autocompress.compress import Workbench, build_layers
+from autocompress.compress import Workbench
 from autocompress.compress.untouched import untouched
 from autocompress.engine.store import Store
 from autocompress.errors import NothingRunsError
 from autocompress.layer import Layer
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.policy import LayerPolicy, Step
 from autocompress.run.contexts import Contexts, digest
+from autocompress.run.inside import Inside
 from autocompress.run.progress import Event, Progress
 from autocompress.run.proof import Proof, Trier, cases_of, prove
 from autocompress.run.setup import Setup
@@ -25,19 +26,26 @@ class _FoundDangerousError(Exception):
 
 
 def built(setup: Setup, binding: Binding) -> Binding:
-    """The binding without what hangs, kills its process or changes the dense model while its structure is built.
+    """The binding without what hangs, kills its process or changes the dense model when it is built and run in place.
 
     That comes first: whatever is priced later is built in this process. Raises NothingRunsError for none.
     """
+    cases = cases_of(binding.slots)
     if setup.target.device != "cpu":
         return binding
+    inside = Inside(setup.model, setup.layers, setup.registry, [setup.example, *setup.rows["calibration"]])
 
     def run(layer: Layer, step: Step) -> None:
-        modules = [setup.model.get_submodule(fqn) for fqn in layer.modules]
-        with untouched(modules, f"{step.label()} on {layer.fqn!r}"):
-            build_layers(setup.model, Policy({layer.fqn: LayerPolicy((step,))}), [layer], setup.registry)
+        # A cause that it gives, it gives here too, and is told then: only what ends the process counts, and changes.
+        with untouched([setup.model.get_submodule(fqn) for fqn in layer.modules], f"{step.label()} on {layer.fqn!r}"):
+            inside.cause(layer, LayerPolicy((step,)))
 
-    proof = prove(cases_of(binding.slots), run, lambda _: None)
+    def dense(layer: Layer, _step: Step) -> None:
+        inside.cause(layer, LayerPolicy())
+
+    if prove(cases[-1:], dense, lambda _: None).refused:
+        return binding
+    proof = prove(cases, run, lambda _: None)
     left = proof.without(binding)
     if not left.slots:
         raise NothingRunsError(nothing_runs(setup.space.name, {key[1]: cause for key, cause in proof.refused.items()}))
