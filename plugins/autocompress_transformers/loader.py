@@ -76,7 +76,11 @@ def _concrete(folder: Path, model_class: Any) -> Any | None:
 
     if not hasattr(model_class, "_model_mapping"):
         return model_class
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # its own checks of a field's type are of a class that no public name covers
+        cause = " ".join(str(error).split())[:200]
+        raise ModelError(f"cannot read config.json in {str(folder)!r} ({cause}): copy it again.") from error
     found = MODEL_MAPPING.get(type(config), None)
     return found[0] if isinstance(found, Sequence) else found
 
