@@ -73,6 +73,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"no config\.json in .*save_pretrained"),
     "config not JSON": (lambda f: (f / "config.json").write_text('{\n"a": }'), r"config\.json, line 2: not valid JSON"),
     "config a list": (lambda f: (f / "config.json").write_text("[]"), r"expected a JSON object"),
+    "a number that is no token": (lambda f: edit_config(f, lambda c: c.update(eos_token_id=1e308)), r"eos_token_id"),
     "no model_type": (lambda f: edit_config(f, lambda c: c.pop("model_type")), r"no model_type in"),
     "unknown model_type": (
         lambda f: edit_config(f, lambda c: c.update(model_type="bertt", architectures=["BerttModel"])),
