@@ -15,6 +15,7 @@ from autocompress.run.contexts import contexts_of
 from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.pricing import Prices
 from autocompress.run.progress import Progress
+from autocompress.run.proving import built
 from autocompress.run.request import SearchRequest
 from autocompress.run.setup import check_names, set_up
 from autocompress.run.trials import weight_bytes
@@ -25,7 +26,7 @@ def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, An
     """One row per unique (kind, shape, option): speed-up with interval and bytes, or why it is not offered."""
     setup = set_up(request, check_names(request, budgets=False), progress)
     batches = [setup.example, *setup.rows["calibration"]]
-    bound = bind(setup.space, setup.layers, setup.registry, setup.target)
+    bound = built(setup, bind(setup.space, setup.layers, setup.registry, setup.target))
     binding, _ = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), bound)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     contexts = contexts_of(setup)

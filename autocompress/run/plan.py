@@ -70,8 +70,8 @@ def make_plan(
     binding = proven(setup, binding, bench, store, contexts, progress)
     calibration = setup.rows["calibration"]
     batches = [setup.example, *calibration]
-    binding, failed = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), binding)
-    _tell(progress, "cost", "does not run where it stands", failed)
+    binding, here = proven_inside(Inside(setup.model, setup.layers, setup.registry, batches), binding)
+    _tell(progress, "cost", "does not run where it stands", here)
     failed = {where: why for where, why in binding.dropped.items() if where not in offered}
     check_some_bound(setup.space.name, binding, failed)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
