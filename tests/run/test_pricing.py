@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from autocompress.layer import Layer
 from autocompress.linears import bias_of, make_linear, weight_of
 from autocompress.policy import LayerPolicy, Step
 from autocompress.run.contexts import contexts_of
+from autocompress.run.doctor import faster_here
 from autocompress.run.inside import Inside, proven_inside
 from autocompress.run.names import check_names
 from autocompress.run.plan import Plan, bind_space, make_plan
@@ -210,3 +212,23 @@ def test_a_space_of_which_no_option_runs_says_so_with_the_causes(tmp_path: Path)
     setup = prepared(Ffn(), rows(8, 32), space_file(tmp_path, "brittle"), plugins=(Plugin(Never()),))
     with pytest.raises(NothingRunsError, match="no kernel for this width"):
         planned(setup, tmp_path)
+
+
+class Leaves(Brittle):
+    """Ends the process in which it is built."""
+
+    name: ClassVar[str] = "leaves"
+
+    def build(self, group: Group, params: Mapping[str, Value]) -> Replacement:  # noqa: ARG002
+        os._exit(3)
+
+
+def test_doctor_survives_an_option_that_ends_its_process(tmp_path: Path) -> None:
+    space = space_file(tmp_path, "ffn-neurons", "leaves")
+    request = SearchRequest(
+        model=Ffn().eval().requires_grad_(False), data={"x": rows(8, 32)}, task="other", space=space, threads=1,
+        sequence=8, plugins=(Plugin(Leaves()),),
+    )  # fmt: skip
+    answers = faster_here(request, silent)
+    assert any("exit code 3" in row["unavailable"] for row in answers)
+    assert any("ffn-neurons" in row["option"] and not row["unavailable"] for row in answers)
