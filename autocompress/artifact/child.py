@@ -39,9 +39,11 @@ class Session:
     latency         samples of the artifact; () in a session of the dense model alone.
     dense_latency   samples of the dense model from the same rounds; () when it could not be loaded.
     memory          of what was loaded first, the artifact or else the dense model: on a CPU the growth of resident
-                    memory while it runs, over the process before it was loaded; on a GPU the peak allocated.
-    details         ``load_peak`` (growth at the worst moment of loading), ``reserved`` (GPU), ``weights`` (bytes of the
-                    loaded model's state), ``dense_weights`` (of the dense model beside it).
+                    memory while it runs, in a process that has loaded and run it once before, so that code does not
+                    count; on a GPU the peak allocated.
+    details         ``load_peak`` (growth at the worst moment of loading), ``with_code`` (growth by the first load and
+                    run), ``reserved`` (GPU), ``weights`` (bytes of the loaded model's state), ``dense_weights`` (of the
+                    dense model beside it).
     """
 
     latency: tuple[float, ...]

@@ -110,7 +110,18 @@ def load(
             model = from_pretrained(folder, manifest.architecture, registry, (policy, layers))
         else:
             model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
+        _own_(model)
         return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
+
+
+def _own_(model: nn.Module) -> None:
+    """Copy each tensor out of the mapped file: while one of them is in it, all of its pages stay in memory."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    copies = {id(buffer): buffer.detach().clone() for buffer in model.buffers()}  # `.data` would keep a view's base
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = copies[id(buffer)]
 
 
 def read_layers(folder: Path) -> tuple[Layer, ...]:

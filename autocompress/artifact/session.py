@@ -127,15 +127,27 @@ class _Process:
     ) -> tuple[Callable[[], object], dict[str, Any]]:
         if self.target.device == "cuda":
             return self._measured_cuda(load)
-        from autocompress.measure.memory import resident, resident_peak
+        from autocompress.measure.memory import release_free_memory, resident, resident_peak
 
+        start = resident()
+        model, call = load()
+        call()  # code that the first load and call bring in is the process's, not the model's
+        with_code = resident() - start
+        del model, call
+        release_free_memory()
         before = resident()
         with resident_peak() as loading:
             model, call = load()
+            call()  # kernels pack their weights here
+        release_free_memory()
         with resident_peak() as running:
             for _ in range(RUNS):
                 call()
-        details = {"load_peak": float(loading.peak - before), "weights": state_bytes(model)}
+        details = {
+            "load_peak": float(loading.peak - before),
+            "with_code": float(with_code),
+            "weights": state_bytes(model),
+        }
         return call, {"memory": float(max(0, running.peak - before)), "details": details}
 
     def _measured_dense(self, base: nn.Module | None) -> tuple[Callable[[], object], dict[str, Any]]:
@@ -148,6 +160,7 @@ class _Process:
         weights = state_bytes(model)
         for tensor in model.state_dict().values():
             tensor.clone()  # weights may lie in a mapped file: all of it must be resident before the runs
+        call()
         release_free_memory()
         before = resident()
         with resident_peak() as running:
@@ -247,7 +260,7 @@ def state_bytes(model: nn.Module) -> float:
     """Bytes of the state, shared storage once."""
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for tensor in [*model.parameters(), *model.buffers()]
+        for tensor in [*model.state_dict().values(), *model.buffers()]
     }
     return float(sum(storages.values()))
 

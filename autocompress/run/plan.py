@@ -112,9 +112,7 @@ def _tell_table(table: Table, progress: Progress) -> None:
         progress(Event("sensitivity", message=message, note=True))
 
 
-def dense_figures(
-    setup: Setup, store: Store, context: str, figures: Mapping[str, float], overhead: float | None = None
-) -> Dense:
+def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str, float]) -> Dense:
     """The dense model's measured figures, and its quality: the evaluator's on the search rows, against itself."""
 
     def measure() -> float:
@@ -129,7 +127,7 @@ def dense_figures(
     quality = float(store.memo(f"dense/{context}", measure))
     latency, p95, memory = figures["latency"], figures["latency.p95"], figures["memory"]
     weights = weight_bytes(setup.model)
-    return Dense(latency, p95, memory, weights, quality, memory - weights if overhead is None else overhead)
+    return Dense(latency, p95, memory, weights, quality)
 
 
 def _format_of(registry: Registry) -> Callable[[LayerPolicy], str]:

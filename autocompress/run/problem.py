@@ -26,7 +26,7 @@ def make_problem(
 
     Custom objectives that the table prices are resources like the others.
     """
-    figures = {"latency": dense.latency, "memory": dense.bytes + dense.overhead, "size": float(dense.bytes)}
+    figures = {"latency": dense.latency, "memory": dense.memory, "size": float(dense.bytes)}
     priced = table.units[0].options[0].costs.keys()
     figures |= {o.name: _sign(o) * baseline[o.name] for o in objectives if o.name in priced}
     base = {name: sum(unit.options[0].costs[name] for unit in table.units) for name in figures}

@@ -25,7 +25,6 @@ from autocompress.run.custom import Custom, price_objectives
 from autocompress.run.folder import RunFolder, default_folder
 from autocompress.run.front import front_of
 from autocompress.run.layers import LayerSaving, layer_savings
-from autocompress.run.memory import overhead_of
 from autocompress.run.names import Names, check_names
 from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan
 from autocompress.run.problem import make_problem, problem_notes
@@ -96,8 +95,7 @@ def _search(
     with clock.stage("baseline"):
         baseline, sessions = measure_baseline(setup, store, contexts.model, progress)
         figures = {name: measurement.median for name, measurement in baseline.items()}
-        overhead = overhead_of(setup, folder, contexts.model, figures["memory"], progress)
-        dense = dense_figures(setup, store, contexts.quality, figures, overhead)
+        dense = dense_figures(setup, store, contexts.quality, figures)
         figures |= {"size": float(dense.bytes), "quality": dense.quality}
         figures |= {o.name: float(o.function(setup.model)) for o in setup.names.objectives if o.function is not None}
     with clock.stage("plan"):

@@ -32,23 +32,24 @@ RUNG = 1
 """Batches of a rung of a race."""
 SESSION_SD = 0.01
 """Bias of one process's timings that its own repeats cannot show, relative; see the verdict's floor."""
-MEMORY_SD = 0.03
+MEMORY_SD = 0.05
 """Relative uncertainty of memory that was computed from bytes on a CPU; the verdict measures it."""
 
 
 @dataclass(frozen=True)
 class Dense:
-    """The dense model's figures in SI units: what ratios and relative budgets refer to.
-
-    overhead   bytes that an artifact is expected to take beyond its weights where a fresh process runs it.
-    """
+    """The dense model's figures in SI units: what ratios and relative budgets refer to."""
 
     latency: float
     p95: float
     memory: float
     bytes: int
     quality: float
-    overhead: float
+
+    @property
+    def working(self) -> float:
+        """Bytes beyond the weights where a fresh process runs it: what a compressed copy is expected to need too."""
+        return self.memory - self.bytes
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -162,7 +163,7 @@ class Trials:
         ratio = median(ratios)
         # On a GPU the peak was measured; on a CPU only a fresh process can tell, at the verdict.
         working, measured = found["working memory"], found["working memory"] is not None
-        memory = float(weights + (working if measured else dense.overhead))
+        memory = float(weights + (working if measured else dense.working))
         values = {
             "loss": dense.quality - found["quality"],
             "latency": ratio * dense.latency,

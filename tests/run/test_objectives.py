@@ -182,7 +182,7 @@ def test_objectives_beyond_four_are_told_and_keep_their_budgets() -> None:
     objectives = [Objective(name, function=parameters) for name in ("a", "b", "c", "d")]
     budgets = parse_budgets(["d=90%", "size=80%"], (*BUILTIN, *objectives))
     figures = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0, "size": 100.0}
-    problem = make_problem(table, Dense(10.0, 10.0, 100.0, 100, 1.0, 0.0), budgets, objectives, figures)
+    problem = make_problem(table, Dense(10.0, 10.0, 100.0, 100, 1.0), budgets, objectives, figures)
     assert problem.objectives == ("loss", "latency", "a", "b")
     assert {limit.name for limit in problem.limits} == {"d", "size"}
     notes = problem_notes(problem, budgets, objectives)

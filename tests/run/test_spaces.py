@@ -58,7 +58,7 @@ def reach(space: str, folder: Path) -> dict[str, float]:
     binding, contexts = bind_space(setup, silent), contexts_of(setup)
     store = Store(folder / "reach.jsonl", open_cache(contexts.shared))
     figures = {"latency": 1.0, "latency.p95": 1.0, "memory": 1.0}
-    dense = dense_figures(setup, store, contexts.quality, figures, 0.0)
+    dense = dense_figures(setup, store, contexts.quality, figures)
     plan = make_plan(setup, binding, store, contexts, dense.latency, silent, custom=price_objectives(setup, binding))
     found = Model(make_problem(plan.table, dense, setup.names.budgets, (), figures))
     return {
