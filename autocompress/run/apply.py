@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifact.needs import check_policy_needs
-from autocompress.compress import apply_policy, check_policy, collect_statistics
+from autocompress.compress import check_policy, collect_statistics
 from autocompress.errors import PolicyError, RunError, TrialError
 from autocompress.policy import Policy
 from autocompress.run.progress import Event, Progress
 from autocompress.run.request import SearchRequest
-from autocompress.run.saving import save_policy
+from autocompress.run.saving import compressed, save_policy
 from autocompress.run.setup import check_names, set_up
 
 
@@ -32,7 +32,7 @@ def run_apply(request: SearchRequest, policy: Policy, out: Path | None, progress
     progress(Event("emit", message="compressing"))
     try:
         if out is None:
-            return apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+            return compressed(setup, policy, statistics)[0]
         artifact = save_policy(setup, policy, statistics, out)
     except TrialError as error:  # in a search this point would fail; here it is all that was asked for
         raise PolicyError(f"the policy cannot be applied to this model: {error}") from error

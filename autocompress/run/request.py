@@ -29,7 +29,8 @@ class SearchRequest:
     evaluator   a name, an `Evaluator`, or ``function(model, batches) -> float`` (higher is better).
     trials      the most policies that are evaluated.   seconds   the most time for the search stage. What is given is
                 used up; a search without either ends when its front stops moving, after TRIALS at the latest.
-    sessions    fresh processes for the verdict, at least; more are added while it is undecided.
+    sessions    fresh processes for the verdict on latency and memory, at least; more while it is undecided.
+                One where no budget is on either.
     out         the run folder; None: a telling name under ``autocompress-runs``.
     """
 

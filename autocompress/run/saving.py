@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from autocompress.artifact import Artifact, load, save
 from autocompress.compress import StatisticsStore, apply_policy
+from autocompress.errors import TrialError, cause_of
 from autocompress.plugins import Registry
 from autocompress.policy import Policy
 from autocompress.run.baseline import origin
 from autocompress.run.setup import Setup, base_of
+from autocompress.runtime import Program
 
 
 def named(policy: Policy, registry: Registry) -> Policy:
@@ -18,9 +23,21 @@ def named(policy: Policy, registry: Registry) -> Policy:
     return replace(policy, origin={name: registry.distribution("techniques", name) for name in policy.techniques()})
 
 
-def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:
-    """The artifact of a policy in ``folder``. Raises TrialError when it cannot be built, RunError when not written."""
+def compressed(setup: Setup, policy: Policy, statistics: StatisticsStore) -> tuple[nn.Module, Program]:
+    """A compressed copy of the model and its program, which ran once. Raises TrialError: not built, or does not run."""
     model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+    program = setup.names.runtime.lower(model, policy, setup.example)
+    try:
+        with torch.no_grad():
+            program(setup.example)
+    except (Exception, SystemExit) as error:  # the model's own code on a stranger's modules may raise anything
+        raise TrialError(f"the compressed model does not run ({cause_of(error)})") from error
+    return model, program
+
+
+def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:
+    """The artifact of a policy in ``folder``. Raises as `compressed`, and RunError when it cannot be written."""
+    model, program = compressed(setup, policy, statistics)
     path = save(
         folder,
         model,
@@ -29,7 +46,7 @@ def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folde
         target=setup.target,
         registry=setup.registry,
         record=origin(setup),
-        program=setup.names.runtime.lower(model, policy, setup.example),
+        program=program,
         processor=setup.loaded.processor,
         example=setup.example,
     )

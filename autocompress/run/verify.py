@@ -15,7 +15,16 @@ from autocompress.artifact.child import limit_after, once_more
 from autocompress.errors import NothingRunsError, TrialError
 from autocompress.evaluator import Batch, Score, inputs_of
 from autocompress.measure.interval import interval
-from autocompress.measure.verdict import KEPT, MOST_SESSIONS, Verdict, judge, judge_sessions, needs_more, overall
+from autocompress.measure.verdict import (
+    KEPT,
+    MISSED,
+    MOST_SESSIONS,
+    Verdict,
+    judge,
+    judge_sessions,
+    needs_more,
+    overall,
+)
 from autocompress.measurement import Measurement
 from autocompress.objective import Budget
 from autocompress.policy import Policy
@@ -29,6 +38,8 @@ from autocompress.runtime import Program
 from autocompress.trial import Trial
 
 MOST_CANDIDATES = 5
+TIMED = frozenset({"latency", "latency.p95", "memory"})
+"""Objectives that a fresh process tells."""
 NEAR = 0.02
 """How far over a limit a candidate may be by the search's own measurement, when none is within."""
 Z = 1.645
@@ -112,10 +123,12 @@ class _Confirm:
         qualities = (quality, self.scores.dense("selection"))
         custom = {o.name: float(o.function(artifact.model)) for o in names.objectives if o.function is not None}
         sessions: list[Session] = []
+        # Where no budget waits for sessions, one of them tells the figures that the user sees beside.
+        least = self.setup.request.sessions if TIMED & {budget.objective.name for budget in names.budgets} else 1
         while True:
             verdicts, measured = _judge(names.budgets, sessions, self.dense, artifact, qualities, custom, self.figures)
-            least = self.setup.request.sessions
-            if not needs_more(verdicts, len(sessions), least=least, most=MOST_SESSIONS):
+            missed = overall(verdicts) == MISSED and not sessions  # by its bytes, say: no clock can help it
+            if missed or not needs_more(verdicts, len(sessions), least=least, most=MOST_SESSIONS):
                 return verdicts, measured
             self.progress(Event("verify", len(sessions), least, f"{number}: session {len(sessions) + 1}"))
             key = f"session/{trial.policy.digest()}/{len(sessions)}"
@@ -220,19 +233,23 @@ def _judge(
     custom: Mapping[str, float],
     figures: Mapping[str, float],
 ) -> tuple[tuple[Verdict, ...], dict[str, Measurement]]:
-    """One verdict a budget, and everything that was measured. qualities: of the artifact and of the dense model."""
+    """One verdict a budget that can be judged yet, and everything that was measured.
+
+    qualities   of the artifact and of the dense model.
+    """
     quality, dense_quality = qualities
     measured = {"size": Measurement.exact(float(artifact.size)), "quality": _of_rows(quality)}
     measured |= {name: Measurement.exact(value) for name, value in custom.items()}
-    if not sessions:
-        return (), measured
     times, reference = [s.latency for s in sessions], [s.dense_latency for s in sessions]
     pooled = [s.dense_latency for s in dense]
-    measured["latency"] = interval(times)
-    measured["latency.p95"] = interval(times, statistic="p95")
-    measured["memory"] = interval([[s.memory] for s in sessions])
+    if sessions:
+        measured["latency"] = interval(times)
+        measured["latency.p95"] = interval(times, statistic="p95")
+        measured["memory"] = interval([[s.memory] for s in sessions])
     verdicts = []
     for budget in budgets:
+        if budget.objective.name not in measured:
+            continue
         if budget.objective.name == "latency":
             verdicts.append(judge_sessions(budget, times, reference, pooled=pooled))
             continue
@@ -270,6 +287,10 @@ def _nearest(
     """The candidate with the smallest worst gap; without a judged one, the trial with the smallest violation."""
     if judged:
         trial, verdicts, measured = min(judged, key=lambda one: max(verdict.gap for verdict in one[1]))
+        found = {verdict.budget.name: verdict for verdict in verdicts}
+        verdicts = tuple(
+            found.get(budget.name) or _from_trial(budget, trial, figures) for budget in setup.names.budgets
+        )
         return Verified(None, trial.policy, trial, verdicts, measured)
     done = [trial for trial in trials if trial.state == "complete"]
     if not done:

@@ -49,7 +49,7 @@ class Int8(Technique):
         kernel = kernels.kernel_here()
         values, scale = round_rows(weight, kernels.SAFE if kernel is None else kernel.levels)
         module.weight.copy_(values)
-        module.scale.copy_(scale)
+        module.scale.data.copy_(scale)
         if module.bias is not None and bias is not None:
             module.bias.copy_(bias)
         return Replacement({"linear": module})

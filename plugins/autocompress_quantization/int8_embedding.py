@@ -38,7 +38,7 @@ class Int8EmbeddingRows(Technique):
         module = _empty(table)
         values, scale = round_rows(table.weight.detach())
         module.weight.copy_(values)
-        module.scale.copy_(scale * _factor(table, group.layer.fqn))
+        module.scale.data.copy_(scale * _factor(table, group.layer.fqn))
         return Replacement({"embedding": module})
 
     def build(self, group: Group, params: Mapping[str, Value]) -> Replacement:  # noqa: ARG002

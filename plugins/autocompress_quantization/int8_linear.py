@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 class Int8Linear(nn.Module):
     """``y = x Wᵀ + b`` with W in int8, one scale an output row; x is quantised to 8 bits at each call.
 
-    State: ``weight`` int8 (out_features, in_features), ``scale`` fp32 (out_features,), ``bias`` fp32 or absent. The
+    State: ``weight`` int8 (out_features, in_features), ``scale`` fp32 (out_features,), ``bias`` fp32 or absent. The scale
+    is a parameter, so that a model that asks its parameters for their dtype gets one. The
     first call packs them for the kernel and drops the plain copy; the state dict still yields it. Weights
     that this CPU's kernel would saturate on (made where it takes 8 bits) are packed in fewer steps; the copy stays.
 
@@ -31,7 +32,7 @@ class Int8Linear(nn.Module):
     """
 
     weight: Tensor
-    scale: Tensor
+    scale: nn.Parameter
     bias: Tensor | None
 
     def __init__(
@@ -46,7 +47,7 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features, self.activations = in_features, out_features, activations
         self.register_buffer("weight", torch.empty(out_features, in_features, dtype=torch.int8, device=device))
-        self.register_buffer("scale", torch.empty(out_features, device=device))
+        self.scale = nn.Parameter(torch.empty(out_features, device=device), requires_grad=False)
         self.register_buffer("bias", torch.empty(out_features, device=device) if bias else None)
         self._packed: Any = None
 
@@ -76,7 +77,7 @@ class Int8Linear(nn.Module):
             raise TrialError("this CPU has no int8 kernel in torch (it needs AVX2 or VNNI); search without int8.")
         if self.scale.device.type != "cpu":
             raise TrialError(f"int8 linears run on the CPU only; this one is on {self.scale.device}.")
-        weight, scale = self.weight, self.scale
+        weight, scale = self.weight, self.scale.detach()
         saturates = max(int(weight.max()), -int(weight.min())) > kernel.levels
         if saturates:
             _tell_rounded(kernel.levels)

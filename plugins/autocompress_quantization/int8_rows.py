@@ -13,7 +13,7 @@ class Int8Embedding(nn.Module):
     """
 
     weight: Tensor
-    scale: Tensor
+    scale: nn.Parameter
 
     def __init__(
         self, rows: int, dim: int, *, padding_idx: int | None = None, device: torch.device | str | None = None
@@ -21,7 +21,7 @@ class Int8Embedding(nn.Module):
         super().__init__()
         self.num_embeddings, self.embedding_dim, self.padding_idx = rows, dim, padding_idx
         self.register_buffer("weight", torch.empty(rows, dim, dtype=torch.int8, device=device))
-        self.register_buffer("scale", torch.empty(rows, device=device))
+        self.scale = nn.Parameter(torch.empty(rows, device=device), requires_grad=False)
 
     def forward(self, input: Tensor) -> Tensor:
         """input: (...,) integers. Returns (..., dim)."""

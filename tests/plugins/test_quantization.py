@@ -159,7 +159,7 @@ def test_packing_restores_the_engine_and_is_silent() -> None:
         _int8(case)(case.inputs)
     assert torch.backends.quantized.engine == before
     broken = _int8(case)
-    broken._buffers["scale"] = broken.scale[:3]
+    broken.scale = nn.Parameter(broken.scale[:3], requires_grad=False)
     with pytest.raises(RuntimeError):
         broken(case.inputs)
     assert torch.backends.quantized.engine == before
