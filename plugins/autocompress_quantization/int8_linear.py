@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 class Int8Linear(nn.Module):
     """``y = x Wᵀ + b`` with W in int8, one scale an output row; x is quantised to 8 bits at each call.
 
-    State: ``weight`` int8 (out_features, in_features), ``scale`` fp32 (out_features,), ``bias`` fp32 or absent. The scale
-    is a parameter, so that a model that asks its parameters for their dtype gets one. The
-    first call packs them for the kernel and drops the plain copy; the state dict still yields it. Weights
-    that this CPU's kernel would saturate on (made where it takes 8 bits) are packed in fewer steps; the copy stays.
+    State: ``weight`` int8 (out_features, in_features), ``scale`` fp32 (out_features,), ``bias`` fp32 or absent. The
+    scale is a parameter, so that a model that asks its parameters for their dtype gets one. The first call packs the
+    weights for the kernel and drops the plain copy; the state dict still yields it. Weights that this CPU's kernel
+    would saturate on (made where it takes 8 bits) are packed in fewer steps; the copy stays.
 
     activations  ``tensor``: one range for all of x. ``token``: each row is divided by its largest entry first.
     """
