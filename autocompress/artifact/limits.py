@@ -1,4 +1,4 @@
-"""What a stranger's config may ask for: no code, no kernels from elsewhere, and no more than its weights file holds.
+"""What a stranger's config may ask for: no code, no kernels from elsewhere, and no more than its weights hold.
 
 Checked by arithmetic, on the header of the weights, before anything is built; and by shape, before anything is filled.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.errors import ArtifactError
+from autocompress.errors import ArtifactError, AutocompressError
 from autocompress.schema import cause, short
 
 if TYPE_CHECKING:
     from torch import nn
 
+Refusal = Callable[[str], AutocompressError]
+"""The error of what is refused, from what is wrong with it: artifacts and checkpoints have remedies of their own."""
 Header = Mapping[str, tuple[int, ...]]
 """Tensor name to shape."""
 
@@ -46,7 +48,12 @@ def read_header(path: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
-def most_modules(header: Header, layers: int) -> int:
+def damaged(what: str) -> ArtifactError:
+    """The refusal of an artifact."""
+    return ArtifactError(f"{what}; export the artifact again.")
+
+
+def most_modules(header: Header, layers: int = 0) -> int:
     """Modules that a model of these tensors may have; ``layers`` that a policy changes may have lost many."""
     return SLACK + 8 * len(header) + 64 * layers
 
@@ -54,8 +61,7 @@ def most_modules(header: Header, layers: int) -> int:
 def check_config(config: Any, where: str, header: Header, layers: int) -> None:
     """Raise ArtifactError for a config that asks for code, for foreign kernels, or for more than the file holds."""
     if not isinstance(config, dict):
-        raise ArtifactError(f"{where}: expected an object; export the artifact again.")
-    widest = max((size for shape in header.values() for size in shape), default=0)
+        raise damaged(f"{where}: expected an object")
     for key, value in _entries(config):
         if key in CODE and value:
             raise ArtifactError(
@@ -63,14 +69,23 @@ def check_config(config: Any, where: str, header: Header, layers: int) -> None:
                 "loaded without; do not use it."
             )
         _check_kernels(key, value, where)
+    check_numbers(config, where, header, layers)
+
+
+def check_numbers(
+    config: Mapping[str, Any], where: str, header: Header, layers: int = 0, refusal: Refusal = damaged
+) -> None:
+    """Refuse a config with more layers, or larger sizes, than tensors of these shapes could be for."""
+    widest = max((size for shape in header.values() for size in shape), default=0)
+    for key, value in _entries(config):
         numbers = [one for one in (value if isinstance(value, list) else [value]) if type(one) is int]
         for number in numbers:
             most = SLACK + len(header) + 8 * layers if _COUNT.fullmatch(key) else LARGEST
             most = widest if key == "num_labels" else most
             if abs(number) > most:
-                raise ArtifactError(
+                raise refusal(
                     f"{where}: {key} is {number}, but its weights are {len(header)} tensors, none longer than "
-                    f"{widest}: expected at most {most}; export the artifact again."
+                    f"{widest}: expected at most {most}"
                 )
 
 
@@ -96,8 +111,8 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 @contextmanager
-def bounded_build(where: str, most: int) -> Iterator[None]:
-    """While it lasts, this thread registers at most so many modules; more raise ArtifactError."""
+def bounded_build(where: str, most: int, refusal: Refusal = damaged) -> Iterator[None]:
+    """While it lasts, this thread registers at most so many modules; more are refused."""
     from torch.nn.modules.module import register_module_module_registration_hook
 
     built, thread = 0, threading.get_ident()
@@ -106,10 +121,7 @@ def bounded_build(where: str, most: int) -> Iterator[None]:
         nonlocal built
         built += threading.get_ident() == thread
         if built > most:
-            raise ArtifactError(
-                f"{where}: its config builds more than {most} modules, far more than its weights are for; "
-                "export the artifact again."
-            )
+            raise refusal(f"{where}: its config builds more than {most} modules, far more than its weights are for")
 
     handle = register_module_module_registration_hook(count)
     try:
@@ -129,11 +141,9 @@ def check_shapes(model: nn.Module, header: Header, tied: Mapping[str, str], wher
             )
 
 
-def check_amount(model: nn.Module, header: Header, where: str) -> None:
-    """Raise ArtifactError when a model around this one's weights would be far larger than they are."""
+def check_amount(model: nn.Module, header: Header, where: str, refusal: Refusal = damaged) -> None:
+    """Refuse a model that is far larger than the weights that are to fill it."""
     held = sum(prod(shape) for shape in header.values())
     wanted = sum(tensor.numel() for tensor in model.state_dict().values())
     if wanted > 4 * held + (1 << 26):
-        raise ArtifactError(
-            f"{where}: its config builds {wanted} numbers, its weights hold {held}; export the artifact again."
-        )
+        raise refusal(f"{where}: its config builds {wanted} numbers, its weights hold {held}")

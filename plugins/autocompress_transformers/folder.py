@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autocompress.artifact.limits import read_header
 from autocompress.errors import ModelError
 from autocompress.matching import near_misses
 from autocompress.schema import cause, read_json, shaped, short
@@ -90,9 +91,7 @@ def check_code(folder: Path, config: dict[str, Any], permissions: Permissions) -
 
 def check_weights(folder: Path, permissions: Permissions) -> bool:
     """Whether the weights are safetensors (else pickle, allowed). Raises ModelError on any other state of things."""
-    tensors = sorted(folder.glob("*.safetensors"))
-    if (folder / INDEX).is_file():
-        tensors = sorted({*tensors, *_shards(folder)})
+    tensors = _tensors(folder)
     if tensors:
         for path in tensors:
             _check_safetensors(path)
@@ -110,6 +109,14 @@ def check_weights(folder: Path, permissions: Permissions) -> bool:
     return False
 
 
+def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name to shape of every tensor in the folder's safetensors files, which `check_weights` found whole."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in _tensors(folder):
+        found |= read_header(path)
+    return found
+
+
 def check_dense(folder: Path, config: dict[str, Any]) -> None:
     """Raises ModelError for a checkpoint that is quantized or compressed already."""
     found = config.get("quantization_config")
@@ -119,6 +126,11 @@ def check_dense(folder: Path, config: dict[str, Any]) -> None:
             f"{str(folder)!r} is compressed already ({method}): expected the dense checkpoint to start from; "
             "give the folder or id of the original model."
         )
+
+
+def _tensors(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.safetensors"))
+    return sorted({*found, *_shards(folder)}) if (folder / INDEX).is_file() else found
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.errors import ModelError
+from autocompress.artifact.limits import bounded_build, check_amount, check_numbers, most_modules
+from autocompress.errors import AutocompressError, ModelError
 from autocompress.inputs import example_inputs, has_two_towers, text_encoder
 from autocompress.model import LoadedModel
-from autocompress.pretrained import has_pooler_option, load_tokenizer, load_weights
-from autocompress_transformers.folder import Permissions, check_code, check_dense, check_weights, read_config
+from autocompress.pretrained import has_pooler_option, load_tokenizer, load_weights, quiet
+from autocompress_transformers.folder import Permissions, check_code, check_dense, check_weights, read_config, shapes_of
 from autocompress_transformers.hub import locate
 from autocompress_transformers.tasks import Choice, choose, refined
 
 __all__ = ["Permissions", "load"]
+logger = logging.getLogger(__name__)
 _CLASSIFIES = ("classification", "regression", "multi-label")
 
 
@@ -31,6 +34,8 @@ def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel
     choice = choose(architectures, task, remote=remote)
     safetensors = check_weights(folder, permissions)
     options: dict[str, Any] = {"use_safetensors": safetensors, "weights_only": True, "trust_remote_code": remote}
+    if safetensors and not remote:
+        _check_size(folder, config, choice)
     model, notes = _load_model(folder, choice, options)
     tokenizer = load_tokenizer(folder, trust_remote_code=remote)
     _settle(model, tokenizer, choice.task)
@@ -47,6 +52,28 @@ def load(source: str, task: str | None, permissions: Permissions) -> LoadedModel
         processor=tokenizer,
         classes=_classes(model, exact),
     )
+
+
+def _check_size(folder: Path, config: dict[str, Any], choice: Choice) -> None:
+    """Raises ModelError for a config that builds far more than the checkpoint holds, before anything is filled."""
+    import torch
+
+    where, shapes = str(folder / "config.json"), shapes_of(folder)
+
+    def refusal(what: str) -> ModelError:
+        return ModelError(f"{what}; copy the model's config.json again.")
+
+    check_numbers(config, where, shapes, refusal=refusal)
+    build = getattr(choice.model_class, "from_config", choice.model_class)
+    try:
+        with quiet(), torch.device("meta"), bounded_build(where, most_modules(shapes), refusal):
+            model = build(_read_config(folder))
+    except AutocompressError:
+        raise
+    except Exception as error:  # what a config makes of a model class may raise anything; the loader says it in words
+        logger.debug("cannot build %s without weights", folder, exc_info=error)
+        return
+    check_amount(model, shapes, where, refusal)
 
 
 def _load_model(folder: Path, choice: Choice, options: dict[str, Any]) -> tuple[Any, list[str]]:
@@ -72,17 +99,23 @@ def _classes(model: Any, task: str) -> dict[str, int]:
 
 def _concrete(folder: Path, model_class: Any) -> Any | None:
     """The class that an auto class would build, or the class itself."""
-    from transformers import MODEL_MAPPING, AutoConfig
+    from transformers import MODEL_MAPPING
 
     if not hasattr(model_class, "_model_mapping"):
         return model_class
+    found = MODEL_MAPPING.get(type(_read_config(folder)), None)
+    return found[0] if isinstance(found, Sequence) else found
+
+
+def _read_config(folder: Path) -> Any:
+    """The config as Transformers reads it. Raises ModelError when it cannot."""
+    from transformers import AutoConfig
+
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # its own checks of a field's type are of a class that no public name covers
         cause = " ".join(str(error).split())[:200]
         raise ModelError(f"cannot read config.json in {str(folder)!r} ({cause}): copy it again.") from error
-    found = MODEL_MAPPING.get(type(config), None)
-    return found[0] if isinstance(found, Sequence) else found
 
 
 def _check_complete(folder: Path, choice: Choice, missing: list[str]) -> None:

@@ -99,6 +99,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit_config(f, lambda c: c.update(num_hidden_layers=3)),
         r"has no weights for encoder\.layer\.2.* and \d+ more",
     ),
+    "a million layers": (
+        lambda f: edit_config(f, lambda c: c.update(num_hidden_layers=1_000_000)),
+        r"num_hidden_layers is 1000000, but its weights are \d+ tensors",
+    ),
+    "a thousand layers": (
+        lambda f: edit_config(f, lambda c: c.update(num_hidden_layers=1000, hidden_size=1024)),
+        r"builds (more than \d+ modules|\d+ numbers, its weights hold)",
+    ),
+    "terabytes": (
+        lambda f: edit_config(f, lambda c: c.update(hidden_size=1 << 20, intermediate_size=1 << 20)),
+        r"builds \d+ numbers, its weights hold",
+    ),
     "damaged tokenizer": (lambda f: cut(f / "tokenizer.json", 0.5), r"cannot read the tokenizer in"),
 }
 
