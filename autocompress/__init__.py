@@ -13,46 +13,46 @@ from autocompress.artifact.import_hook import install as _install
 if TYPE_CHECKING:
     from autocompress.api import apply, load, search
     from autocompress.artifact import Artifact
-    from autocompress.domain import Choice, FloatRange, IntRange
+    from autocompress.contracts.evaluator import Evaluator, Score
+    from autocompress.contracts.runtime import Runtime
+    from autocompress.contracts.technique import Group, Replacement, Stage, Statistics, Technique
+    from autocompress.core.domain import Choice, FloatRange, IntRange
+    from autocompress.core.layer import Layer
+    from autocompress.core.objective import Budget, Objective
+    from autocompress.core.policy import LayerPolicy, Policy, Step
+    from autocompress.core.target import Target
     from autocompress.errors import AutocompressError, TrialError, UsageError
-    from autocompress.evaluator import Evaluator, Score
-    from autocompress.hookspecs import hookimpl
-    from autocompress.layer import Layer
-    from autocompress.objective import Budget, Objective
-    from autocompress.policy import LayerPolicy, Policy, Step
-    from autocompress.run.result import SearchResult
-    from autocompress.runtime import Runtime
-    from autocompress.target import Target
-    from autocompress.technique import Group, Replacement, Stage, Statistics, Technique
+    from autocompress.pipeline.result import SearchResult
+    from autocompress.plugin.hooks import hookimpl
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Artifact": "artifact",
     "AutocompressError": "errors",
-    "Budget": "objective",
-    "Choice": "domain",
-    "Evaluator": "evaluator",
-    "FloatRange": "domain",
-    "Group": "technique",
-    "IntRange": "domain",
-    "Layer": "layer",
-    "LayerPolicy": "policy",
-    "Objective": "objective",
-    "Policy": "policy",
-    "Replacement": "technique",
-    "Runtime": "runtime",
-    "Score": "evaluator",
-    "SearchResult": "run.result",
-    "Stage": "technique",
-    "Statistics": "technique",
-    "Step": "policy",
-    "Target": "target",
-    "Technique": "technique",
+    "Budget": "core.objective",
+    "Choice": "core.domain",
+    "Evaluator": "contracts.evaluator",
+    "FloatRange": "core.domain",
+    "Group": "contracts.technique",
+    "IntRange": "core.domain",
+    "Layer": "core.layer",
+    "LayerPolicy": "core.policy",
+    "Objective": "core.objective",
+    "Policy": "core.policy",
+    "Replacement": "contracts.technique",
+    "Runtime": "contracts.runtime",
+    "Score": "contracts.evaluator",
+    "SearchResult": "pipeline.result",
+    "Stage": "contracts.technique",
+    "Statistics": "contracts.technique",
+    "Step": "core.policy",
+    "Target": "core.target",
+    "Technique": "contracts.technique",
     "TrialError": "errors",
     "UsageError": "errors",
     "apply": "api",
-    "hookimpl": "hookspecs",
+    "hookimpl": "plugin.hooks",
     "load": "api",
     "search": "api",
 }

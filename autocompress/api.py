@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifact import Artifact, load
+from autocompress.basics.process_state import clean_state, environment_set, modes_kept, without_inference
+from autocompress.basics.units import parse_seconds
+from autocompress.core.objective import Objective
+from autocompress.core.policy import Policy
+from autocompress.core.progress import Progress, silent
 from autocompress.measure.machine import OPENMP
-from autocompress.objective import Objective
-from autocompress.plugins import nobody_leaves
-from autocompress.policy import Policy
-from autocompress.process_state import clean_state, environment_set, modes_kept, without_inference
-from autocompress.run.progress import Progress, silent
-from autocompress.run.request import SearchRequest
-from autocompress.run.result import SearchResult
-from autocompress.units import parse_seconds
+from autocompress.pipeline.result import SearchResult
+from autocompress.plugin.registry import nobody_leaves
+from autocompress.request.request import SearchRequest
 
 __all__ = ["apply", "load", "search"]
 
@@ -49,7 +49,7 @@ def search(
     >>> result = ac.search("demo", budget="75%", trials=20)        # doctest: +SKIP
     >>> result.best.model(**inputs)                                # doctest: +SKIP
     """
-    from autocompress.run.names import check_names
+    from autocompress.request.names import check_names
 
     request = SearchRequest(
         model=model,
@@ -64,7 +64,7 @@ def search(
     with nobody_leaves():
         names = check_names(request)  # what can be refused is refused before seconds of imports
         with _undisturbed(request) as ours:
-            from autocompress.run.search import run_search
+            from autocompress.pipeline.search import run_search
 
             return run_search(ours, progress, names)
 
@@ -86,7 +86,7 @@ def apply(
     loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
     request = SearchRequest(model=model, data=data, **options)
     with nobody_leaves(), _undisturbed(request) as ours:
-        from autocompress.run.apply import run_apply
+        from autocompress.pipeline.apply import run_apply
 
         return run_apply(ours, loaded, None if out is None else Path(out), progress)
 

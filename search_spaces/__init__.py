@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from autocompress.hookspecs import hookimpl
+from autocompress.plugin.hooks import hookimpl
 
 
 @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import autocompress
-from autocompress import hookspecs
+from autocompress.plugin import hooks as hookspecs
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -27,8 +28,8 @@ UNSAFE = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
 ALLOWED = {
     # A module that was passed in from Python goes to the measuring process over a pipe between two of our own
     # processes; nothing of it is ever read from a file.
-    "autocompress/artifact/session.py": {"cloudpickle"},
-    "autocompress/artifact/child.py": {"cloudpickle"},
+    "autocompress/sessions/child.py": {"cloudpickle"},
+    "autocompress/sessions/parent.py": {"cloudpickle"},
 }
 """File to the unsafe things that it may use, with the reason."""
 
@@ -37,6 +38,42 @@ def test_imports_go_down_only() -> None:
     command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("core/policy.py", "from autocompress.pipeline import search"),
+        ("basics/units.py", "import autocompress.core.policy"),
+        ("stray.py", "X = 1"),
+    ],
+)
+def test_an_import_that_goes_up_and_a_module_without_a_floor_are_caught(file: str, line: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "autocompress", tmp_path / "autocompress", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    planted = tmp_path / "autocompress" / file
+    planted.write_text((planted.read_text(encoding="utf-8") if planted.exists() else "") + f"\n{line}\n")
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"autocompress.{file.removesuffix('.py').replace('/', '.')}" in done.stdout
+
+
+def test_built_in_plugins_use_the_door_that_strangers_use() -> None:
+    doors = ("autocompress", "autocompress.plugin", "autocompress.testing", "autocompress.testing.groups")
+    for folder in ("plugins", "examples"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
+                strangers = [name for name in names if name.partition(".")[0] == "autocompress" and name not in doors]
+                assert not strangers, f"{path.relative_to(ROOT)} imports {strangers[0]}"
+
+
+def test_the_door_of_plugins_opens_without_torch() -> None:
+    code = "import sys; import autocompress.plugin as p; [getattr(p, n) for n in ('Technique', 'Evaluator', 'Runtime')]"
+    code += "; assert not {'torch', 'transformers'} & set(sys.modules); [getattr(p, name) for name in p.__all__]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_every_public_name_is_there_and_listed() -> None:
@@ -77,11 +114,11 @@ def test_every_search_space_binds_on_a_tiny_encoder(space: str) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    from autocompress.plugins import load_registry
-    from autocompress.space import bind
-    from autocompress.space_file import load_space
+    from autocompress.core.target import Target
+    from autocompress.plugin.registry import load_registry
+    from autocompress.space.binding import bind
+    from autocompress.space.file import load_space
     from autocompress.structure import find_layers
-    from autocompress.target import Target
 
     torch.manual_seed(0)
     config = BertConfig(

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 import autocompress
 from autocompress.cli.app import app
-from autocompress.plugins import load_registry
+from autocompress.plugin.registry import load_registry
 from autocompress.testing import TechniqueContract
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

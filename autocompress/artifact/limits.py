@@ -13,8 +13,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autocompress.basics.schema import cause, short
 from autocompress.errors import ArtifactError, AutocompressError
-from autocompress.schema import cause, short
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifact.folder import check_folder, inside
-from autocompress.disk import raise_when_full
+from autocompress.basics.disk import raise_when_full
+from autocompress.basics.read_file import read_text
+from autocompress.basics.schema import parse_json, shaped, short
+from autocompress.core.measurement import Measurement
+from autocompress.core.target import Target
 from autocompress.errors import ArtifactError
-from autocompress.measurement import Measurement
-from autocompress.read_file import read_text
-from autocompress.schema import parse_json, shaped, short
-from autocompress.target import Target
 
 FORMAT_VERSION = 1
 MANIFEST = "autocompress.json"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from autocompress.compress import Changes
-from autocompress.layer import Layer
+from autocompress.core.layer import Layer
 from autocompress.structure import has_attribute, install
 
 Rename = Callable[[str], str | None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocompress.artifact.manifest import Manifest
+from autocompress.basics.matching import near_misses
+from autocompress.core.policy import Policy
 from autocompress.errors import ArtifactError, PolicyError, UsageError
-from autocompress.matching import near_misses
-from autocompress.plugins import Registry
-from autocompress.policy import Policy
+from autocompress.plugin.registry import Registry
 
 
 def check_needs(manifest: Manifest, registry: Registry, *, where: str, dense: bool = False) -> None:

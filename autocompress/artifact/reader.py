@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
-from autocompress.artifact.atomic import new_folder
 from autocompress.artifact.folder import inside
 from autocompress.artifact.manifest import Manifest, read_manifest, size, verify
 from autocompress.artifact.needs import check_needs
+from autocompress.basics.atomic import new_folder
+from autocompress.basics.process_state import clean_state
+from autocompress.basics.schema import cause, read_json, shaped
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
+from autocompress.core.target import Target
 from autocompress.errors import ArtifactError
-from autocompress.layer import Layer
-from autocompress.plugins import Registry, load_registry
-from autocompress.policy import Policy
-from autocompress.process_state import clean_state
-from autocompress.schema import cause, read_json, shaped
-from autocompress.target import Target
+from autocompress.plugin.registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from autocompress.runtime import Program
+    from autocompress.contracts.runtime import Program
 
 
 @dataclass(frozen=True)

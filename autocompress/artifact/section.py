@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from autocompress.artifact.manifest import FORMAT_VERSION, REMEDY
+from autocompress.basics.schema import shaped, short
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
 from autocompress.errors import ArtifactError, PolicyError
-from autocompress.layer import Layer
-from autocompress.policy import Policy
-from autocompress.schema import shaped, short
 
 METHOD: Literal["autocompress"] = "autocompress"
 """``quant_method`` in the config: the name under which Transformers finds our loader."""

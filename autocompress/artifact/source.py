@@ -10,8 +10,8 @@ from typing import Any
 from autocompress.artifact.limits import Header, check_config, read_header
 from autocompress.artifact.manifest import CONFIG, MANIFEST, REMEDY, WEIGHTS, read_manifest, verify
 from autocompress.artifact.section import Section, read_section
+from autocompress.basics.schema import read_json, short
 from autocompress.errors import ArtifactError
-from autocompress.schema import read_json, short
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from autocompress.basics.schema import cause
+from autocompress.core.target import Target
 from autocompress.errors import ArtifactError
-from autocompress.schema import cause
 from autocompress.structure.modules import loose
-from autocompress.target import Target
 
 MOST_NUMBERS = 1 << 31
 """In one example input."""

@@ -22,12 +22,12 @@ from autocompress.artifact.needs import check_techniques
 from autocompress.artifact.section import METHOD, read_section
 from autocompress.artifact.source import check_source, checked_section, folder_of, model_class_of, read_headers
 from autocompress.artifact.tensors import alias_, complain, read_tensors
+from autocompress.basics.schema import cause
 from autocompress.compress import build_layers, build_policy_
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
 from autocompress.errors import ArtifactError
-from autocompress.layer import Layer
-from autocompress.plugins import Registry, load_registry
-from autocompress.policy import Policy
-from autocompress.schema import cause
+from autocompress.plugin.registry import Registry, load_registry
 
 logger = logging.getLogger(__name__)
 _registry: ContextVar[Registry | None] = ContextVar("autocompress_registry", default=None)

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.artifact import manifest as names
-from autocompress.artifact.atomic import new_folder
 from autocompress.artifact.limits import ATTENTION, CODE
 from autocompress.artifact.manifest import Manifest, Record, hash_files, write_manifest
 from autocompress.artifact.section import METHOD
-from autocompress.layer import Layer
+from autocompress.basics.atomic import new_folder
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
+from autocompress.core.target import Target
 from autocompress.measure.machine import versions
-from autocompress.plugins import Registry
-from autocompress.policy import Policy
-from autocompress.target import Target
+from autocompress.plugin.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from autocompress.runtime import Program
+    from autocompress.contracts.runtime import Program
 
 
 def save(

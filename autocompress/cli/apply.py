@@ -40,9 +40,9 @@ def apply(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Compress a model by a policy file and save it as an artifact."""
-    from autocompress.policy import Policy
+    from autocompress.core.policy import Policy
     from autocompress.report.policy_words import policy_words
-    from autocompress.run.request import SearchRequest
+    from autocompress.request.request import SearchRequest
 
     chosen = Policy.load(policy)
     request = SearchRequest(
@@ -51,10 +51,10 @@ def apply(
     )  # fmt: skip
     with stdout_reserved(as_json), display(quiet=quiet) as shown:
         from autocompress.artifact.needs import check_policy_needs
-        from autocompress.run.names import check_names
+        from autocompress.request.names import check_names
 
         check_policy_needs(chosen, check_names(request, budgets=False).registry)  # before seconds of imports
-        from autocompress.run.apply import run_apply
+        from autocompress.pipeline.apply import run_apply
 
         artifact = run_apply(request, chosen, out, shown)
     if as_json:

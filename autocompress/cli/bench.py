@@ -10,12 +10,12 @@ import typer
 from autocompress.cli.console import print_json, say, stderr, stdout, stdout_reserved
 from autocompress.cli.errors import KEPT, MISSED
 from autocompress.cli.progress import display
-from autocompress.measurement import Measurement
-from autocompress.objective import parse_budgets
-from autocompress.run.progress import Event
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import parse_budgets
+from autocompress.core.progress import Event
 
 if TYPE_CHECKING:
-    from autocompress.artifact import BenchReport
+    from autocompress.sessions import BenchReport
 
 EXAMPLES = """Examples:
 
@@ -42,8 +42,8 @@ def bench(
     """Measure an artifact again in fresh processes, beside its dense model and what was recorded."""
     budgets = parse_budgets(budget) if budget else ()
     with stdout_reserved(as_json), display(quiet=quiet) as shown:
-        from autocompress.artifact import bench as measure
         from autocompress.artifact.manifest import read_manifest, verify
+        from autocompress.sessions import bench as measure
 
         manifest = read_manifest(folder)
         verify(folder, manifest)  # a damaged file is told here, not by the first process that cannot load it

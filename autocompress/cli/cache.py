@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from autocompress.basics.units import format_bytes, parse_seconds
 from autocompress.cli.console import print_json, say, stdout, stdout_reserved
-from autocompress.units import format_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from autocompress.run.cache import Entry
+    from autocompress.storage.cache import Entry
 
 EXAMPLES = """Examples:
 
@@ -38,7 +38,7 @@ def cache(
 ) -> None:
     """Show or delete what earlier searches measured: costs, probes and trials, kept by content."""
     with stdout_reserved(as_json):
-        from autocompress.run import cache as kept
+        from autocompress.storage import cache as kept
 
         found = kept.entries(names or (), parse_seconds(unused) if unused else 0.0)
         if prune:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
-from autocompress.printable import printable
+from autocompress.basics.printable import printable
 
 WIDE = 150
 """Columns when nobody looks at a terminal: a table in a log is not cut."""

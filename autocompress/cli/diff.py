@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autocompress.cli.console import say, stdout
-from autocompress.policy import LayerPolicy, Policy
+from autocompress.core.policy import LayerPolicy, Policy
 from autocompress.report.policy_words import policy_words
 
 EXAMPLES = """Example:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autocompress.basics.units import format_bytes
 from autocompress.cli.console import print_json, say, stdout, stdout_reserved
 from autocompress.cli.progress import display
 from autocompress.errors import PluginError
-from autocompress.units import format_bytes
 
 EXAMPLES = """Examples:
 
@@ -43,12 +43,12 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")] = False,
 ) -> int:
     """Look at the machine and the installation; with a model, measure what would make it faster here."""
-    from autocompress.run.request import SearchRequest
+    from autocompress.request.request import SearchRequest
 
     with stdout_reserved(as_json):
         found = examine()
         if model is not None and not found["plugins that fail"]:
-            from autocompress.run.doctor import faster_here
+            from autocompress.pipeline.doctor import faster_here
 
             request = SearchRequest(
                 model=model, data=data, column=column, device=device, batch=batch, sequence=sequence, threads=threads,
@@ -87,7 +87,7 @@ def examine() -> dict[str, Any]:
 
 def _plugins() -> tuple[list[str], list[str]]:
     """What the registry says: the first plugin that fails to load, and the distributions that did load."""
-    from autocompress.plugins import load_registry
+    from autocompress.plugin.registry import load_registry
 
     try:
         registry = load_registry()

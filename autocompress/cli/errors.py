@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import typer
 
+from autocompress.basics.disk import full
 from autocompress.cli.console import say, show_warnings, stderr
-from autocompress.disk import full
 from autocompress.errors import AutocompressError
-from autocompress.plugins import at_fault
+from autocompress.plugin.registry import at_fault
 
 KEPT, FAULT, USAGE, MISSED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 """Interrupted and terminated are what a shell reports of SIGINT and SIGTERM: 128 and the signal's number."""

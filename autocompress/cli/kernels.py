@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-from autocompress.layer import Layer, Role
+from autocompress.contracts.technique import Technique
+from autocompress.core.layer import Layer, Role
+from autocompress.core.target import Target
 from autocompress.measure.machine import CAPABILITIES, available_threads, fingerprint
-from autocompress.target import Target
-from autocompress.technique import Technique
 
 WIDTH, INNER, HEADS, WORDS = 768, 3072, 12, 30000
 

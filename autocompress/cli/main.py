@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from autocompress.current_folder import leave_current_folder
+from autocompress.basics.current_folder import leave_current_folder
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from autocompress.cli.console import print_json, stdout, stdout_reserved
 
 if TYPE_CHECKING:
-    from autocompress.plugins import Registry
+    from autocompress.plugin.registry import Registry
 
 EXAMPLES = """Examples:
 
@@ -32,7 +32,7 @@ def plugins(
 ) -> None:
     """List techniques, runtimes, evaluators, samplers, objectives and spaces, and where each technique is real."""
     with stdout_reserved(as_json):
-        from autocompress.plugins import load_registry
+        from autocompress.plugin.registry import load_registry
 
         offers = describe(load_registry())
     if as_json:
@@ -46,8 +46,8 @@ def plugins(
 def describe(registry: Registry) -> dict[str, list[dict[str, Any]]]:
     """Every offer of every plugin as plain data, by kind."""
     from autocompress.cli.kernels import example_targets, offered
-    from autocompress.objective import BUILTIN
-    from autocompress.plugins import missing
+    from autocompress.core.objective import BUILTIN
+    from autocompress.plugin.registry import missing
 
     targets = example_targets()
     techniques = [

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from autocompress.cli.console import say, stderr
 from autocompress.cli.errors import Terminated
-from autocompress.run.progress import STAGES, Event
+from autocompress.core.progress import STAGES, Event
 
 Kind = type[BaseException] | None
 STOPS: Mapping[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}

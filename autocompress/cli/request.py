@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from autocompress.objective import BUILTIN, parse_budgets
-from autocompress.run.request import DEMO, SearchRequest
-from autocompress.settings import FILE, Settings, read_settings
-from autocompress.units import parse_seconds
+from autocompress.basics.units import parse_seconds
+from autocompress.cli.settings import FILE, Settings, read_settings
+from autocompress.core.objective import BUILTIN, parse_budgets
+from autocompress.request.request import DEMO, SearchRequest
 
 
 def search_request(given: Mapping[str, Any], folder: Path | None = None) -> tuple[SearchRequest, str]:
@@ -47,7 +47,7 @@ def _check_budgets(texts: Sequence[str]) -> None:
 
 def run_folder(request: SearchRequest) -> Path | None:
     """The folder where a run of this request keeps its work, if it exists by now."""
-    from autocompress.run.folder import default_folder
+    from autocompress.storage.folder import default_folder
 
     if request.out is not None:
         return request.out if request.out.is_dir() else None

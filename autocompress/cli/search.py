@@ -12,6 +12,7 @@ from autocompress.cli.errors import Fault, Interrupted, Terminated
 from autocompress.cli.progress import Display, display
 from autocompress.cli.request import run_folder, search_request
 from autocompress.errors import AutocompressError
+from autocompress.pipeline.result import SearchResult
 from autocompress.report.summary import (
     accuracy_line,
     additivity_line,
@@ -21,8 +22,7 @@ from autocompress.report.summary import (
     verified_line,
 )
 from autocompress.report.table import front_table
-from autocompress.run.request import SearchRequest
-from autocompress.run.result import SearchResult
+from autocompress.request.request import SearchRequest
 
 EXAMPLES = """Examples:
 
@@ -102,12 +102,12 @@ def search(
 
 
 def _run(request: SearchRequest, shown: Display) -> SearchResult:
-    from autocompress.run.names import check_names
+    from autocompress.request.names import check_names
 
     names = check_names(request)  # what can be refused is refused before seconds of imports
     import optuna
 
-    from autocompress.run.search import run_search
+    from autocompress.pipeline.search import run_search
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it has a handler of its own on stderr
     try:

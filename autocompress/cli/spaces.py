@@ -11,8 +11,8 @@ from rich.table import Table
 from autocompress.cli.console import say, stdout
 
 if TYPE_CHECKING:
-    from autocompress.plugins import Registry
-    from autocompress.space import SearchSpace
+    from autocompress.plugin.registry import Registry
+    from autocompress.space.binding import SearchSpace
 
 EXAMPLES = """Examples:
 
@@ -31,8 +31,8 @@ def spaces(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A space by name, or a .toml file.")] = None,
 ) -> None:
     """List the search spaces, or show the rules of one."""
-    from autocompress.plugins import load_registry
-    from autocompress.space_file import load_space
+    from autocompress.plugin.registry import load_registry
+    from autocompress.space.file import load_space
 
     registry = load_registry()
     if name is not None:

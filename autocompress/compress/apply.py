@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from autocompress.basics.matching import near_misses
+from autocompress.basics.patience import allowed, ended_after
 from autocompress.compress.statistics import StatisticsStore, push
 from autocompress.compress.untouched import untouched
+from autocompress.contracts.technique import Calibration, Group, Replacement, Statistics, Technique
+from autocompress.core.layer import Layer, Role
+from autocompress.core.policy import Policy, Step
 from autocompress.errors import PolicyError, TrialError, cause_of
-from autocompress.layer import Layer, Role
-from autocompress.linears import is_linear, leaves, weight_of
-from autocompress.matching import near_misses
-from autocompress.patience import allowed, ended_after
-from autocompress.plugins import Registry
-from autocompress.policy import Policy, Step
+from autocompress.plugin.registry import Registry
+from autocompress.structure.linears import is_linear, leaves, weight_of
 from autocompress.structure.modules import install, loose
-from autocompress.technique import Calibration, Group, Replacement, Statistics, Technique
 
 Make = Callable[[Technique, Group, Step, Calibration], Replacement]
 

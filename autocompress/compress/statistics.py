@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.evaluator import Batch
-from autocompress.linears import bias_of, is_linear, weight_of
-from autocompress.nested import main_input
+from autocompress.contracts.evaluator import Batch
+from autocompress.contracts.technique import Statistics
+from autocompress.structure.linears import bias_of, is_linear, weight_of
+from autocompress.structure.nested import main_input
 from autocompress.structure.trace import call
-from autocompress.technique import Statistics
 
 StatisticsStore = Mapping[str, Statistics]
 """Linear name to the statistics of its input."""

@@ -12,9 +12,9 @@ from torch import nn
 
 from autocompress.compress.apply import Changes, compress_layers
 from autocompress.compress.statistics import StatisticsStore
-from autocompress.layer import Layer
-from autocompress.plugins import Registry
-from autocompress.policy import LayerPolicy, Policy
+from autocompress.core.layer import Layer
+from autocompress.core.policy import LayerPolicy, Policy
+from autocompress.plugin.registry import Registry
 from autocompress.structure.modules import get_attribute, install, loose
 
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 import optuna
 from optuna.trial import TrialState
 
+from autocompress.basics.schema import shaped
 from autocompress.engine.knobs import Knobs
 from autocompress.engine.problem import Assignment, Forecast, Outcome, Problem
 from autocompress.engine.trial import Trial
 from autocompress.errors import RunError
-from autocompress.schema import shaped
 
 Z = 1.0
 _STATES = (TrialState.COMPLETE, TrialState.FAIL)

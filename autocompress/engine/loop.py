@@ -18,7 +18,6 @@ import optuna
 
 from autocompress.engine.credit import Credit
 from autocompress.engine.hypervolume import Improvement
-from autocompress.engine.journal import open_study
 from autocompress.engine.knobs import build_knobs
 from autocompress.engine.ledger import Ledger
 from autocompress.engine.model import Model
@@ -32,6 +31,7 @@ from autocompress.engine.surrogate import GROUPS
 from autocompress.engine.tables import Floats, Ints, as_array
 from autocompress.engine.trial import Refit, SearchOutcome, Trial
 from autocompress.errors import DiskFullError
+from autocompress.storage.journal import open_study
 
 logger = logging.getLogger(__name__)
 

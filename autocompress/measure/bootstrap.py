@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autocompress.core.measurement import Measurement
 from autocompress.errors import UsageError
-from autocompress.measurement import Measurement
 
 
 def bootstrap(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median, stdev
 
+from autocompress.core.measurement import Measurement
 from autocompress.errors import UsageError
-from autocompress.measurement import Measurement
 
 Sessions = Sequence[Sequence[float]]
 """One sequence of raw samples per session."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autocompress.disk import raise_when_full
+from autocompress.basics.disk import raise_when_full
 from autocompress.errors import RunError
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
+from autocompress.core.target import Target
 from autocompress.errors import UsageError
 from autocompress.measure.isa import ISA, usable_flags
-from autocompress.target import Target
 
 FLAGS = (
     *("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"),

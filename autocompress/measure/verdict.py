@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autocompress.basics.units import format_value
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import MAXIMIZE, Budget
 from autocompress.errors import BudgetError
 from autocompress.measure.interval import STANDARD, Confidence, Sessions, anchored, interval, ratio, width
-from autocompress.measurement import Measurement
-from autocompress.objective import MAXIMIZE, Budget
-from autocompress.units import format_value
 
 KEPT, MISSED, UNDECIDED = "kept", "missed", "undecided"
 

@@ -8,10 +8,10 @@ from typing import Protocol
 from rich.markup import escape
 from rich.table import Table
 
-from autocompress.measurement import Measurement
-from autocompress.objective import BUILTIN
+from autocompress.basics.units import format_value
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import BUILTIN
 from autocompress.report.table import interval
-from autocompress.units import format_value
 
 UNITS = {objective.name: objective.unit for objective in BUILTIN}
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.policy import Policy
+from autocompress.basics.atomic import write_whole
+from autocompress.core.policy import Policy
+from autocompress.core.trial import Trial
 from autocompress.report.policy_words import policy_words
 from autocompress.report.result import Layer, Result
-from autocompress.trial import Trial
 
 
 def write_run(result: Result, folder: Path) -> tuple[Path, ...]:
@@ -61,14 +61,3 @@ def write_json(path: Path, document: Mapping[str, Any]) -> Path:
 def write_policy(path: Path, policy: Policy) -> Path:
     """The policy as `Policy.load` reads it."""
     return write_whole(path, policy.text())
-
-
-def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write under a temporary name and rename: a reader sees the old file or the new one, never a half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autocompress.objective import LATENCY, QUALITY, Budget
-from autocompress.report.files import write_whole
+from autocompress.basics.atomic import write_whole
+from autocompress.core.objective import LATENCY, QUALITY, Budget
+from autocompress.core.trial import Trial
 from autocompress.report.quality_scale import scale_quality
 from autocompress.report.result import Result
-from autocompress.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

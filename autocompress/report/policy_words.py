@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from autocompress.domain import Value
-from autocompress.policy import Policy, Step
+from autocompress.core.domain import Value
+from autocompress.core.policy import Policy, Step
 
 FEW = 2
 """Up to so many ways of one technique are counted one by one; more become a range."""
@@ -15,7 +15,7 @@ FEW = 2
 def policy_words(policy: Policy | None) -> str:
     """How many layers take which technique, with which values; ``dense`` when nothing is changed.
 
-    >>> from autocompress.policy import LayerPolicy
+    >>> from autocompress.core.policy import LayerPolicy
     >>> policy_words(Policy({"a": LayerPolicy((Step("int8"),)), "b": LayerPolicy((Step("int8"),))}))
     '2 x int8'
     """

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from autocompress.measurement import Measurement
-from autocompress.objective import Budget, Objective
-from autocompress.policy import Policy
-from autocompress.target import Target
-from autocompress.trial import Trial
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import Budget, Objective
+from autocompress.core.policy import Policy
+from autocompress.core.target import Target
+from autocompress.core.trial import Trial
 
 
 class Verdict(Protocol):
-    """One budget against the artifact that was measured in fresh processes; see `autocompress.run.result`."""
+    """One budget against the artifact that was measured in fresh processes; see `autocompress.pipeline.result`."""
 
     @property
     def budget(self) -> Budget: ...
@@ -30,13 +30,13 @@ class Verdict(Protocol):
 
 
 class Layer(Protocol):
-    """What one layer was predicted to save and saves; see `autocompress.run.layers`."""
+    """What one layer was predicted to save and saves; see `autocompress.pipeline.layers`."""
 
     def to_json(self) -> dict[str, Any]: ...
 
 
 class Result(Protocol):
-    """The parts of `autocompress.run.result.SearchResult` that are reported."""
+    """The parts of `autocompress.pipeline.result.SearchResult` that are reported."""
 
     @property
     def target(self) -> Target: ...

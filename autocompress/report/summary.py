@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autocompress.basics.units import format_value
 from autocompress.report.policy_words import policy_words
 from autocompress.report.result import Result
-from autocompress.units import format_value
 
 DENSE = "dense_"
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from autocompress.measurement import Measurement
-from autocompress.objective import LATENCY, Objective
-from autocompress.policy import Policy
+from autocompress.basics.units import format_value
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import LATENCY, Objective
+from autocompress.core.policy import Policy
+from autocompress.core.trial import Trial
 from autocompress.report.policy_words import policy_words
 from autocompress.report.result import Result
-from autocompress.trial import Trial
-from autocompress.units import format_value
 
 ROWS = 12
 """Rows of the front that are printed; all of them are in ``front.csv``."""

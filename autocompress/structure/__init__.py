@@ -1,6 +1,5 @@
 """Finds the layers of any torch model by running it: linears, embeddings, convolutions, ffn and attention groups."""
 
-from autocompress.nested import main_output
 from autocompress.structure.find import find_layers
 from autocompress.structure.inputs import running
 from autocompress.structure.modules import (
@@ -12,6 +11,7 @@ from autocompress.structure.modules import (
     set_attribute,
     set_module,
 )
+from autocompress.structure.nested import main_output
 from autocompress.structure.replay import Recorded, Suffix, record, record_first
 from autocompress.structure.trace import call
 

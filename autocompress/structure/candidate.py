@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autocompress.layer import Role
+from autocompress.core.layer import Role
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from autocompress.layer import Role
+from autocompress.core.layer import Role
 from autocompress.structure.candidate import Candidate
 from autocompress.structure.heads import attention
 from autocompress.structure.trace import Coupling, Trace, couplings

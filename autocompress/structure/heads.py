@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from autocompress.layer import Role
+from autocompress.core.layer import Role
 from autocompress.structure.candidate import Candidate
 from autocompress.structure.trace import Coupling, Trace, couplings
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from autocompress.layer import Layer
-from autocompress.nested import main_input, main_output, map_tensors
+from autocompress.core.layer import Layer
+from autocompress.structure.nested import main_input, main_output, map_tensors
 from autocompress.structure.replay import Recorded, record
 from autocompress.structure.trace import Trace, is_layer
 

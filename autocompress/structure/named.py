@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from autocompress.layer import Layer, Role
+from autocompress.core.layer import Layer, Role
 from autocompress.structure.trace import Trace
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.linears import bias_of, is_linear, weight_of
-from autocompress.nested import main_input
+from autocompress.structure.linears import bias_of, is_linear, weight_of
+from autocompress.structure.nested import main_input
 
 
 def oddity(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> str:

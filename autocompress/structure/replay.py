@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.layer import Layer
-from autocompress.nested import main_input, main_output, map_tensors, tensors
+from autocompress.core.layer import Layer
+from autocompress.structure.nested import main_input, main_output, map_tensors, tensors
 from autocompress.structure.snapshots import Snapshots, fresh, has_state, versions
 from autocompress.structure.trace import call
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from autocompress.nested import map_leaves, tensors
+from autocompress.structure.nested import map_leaves, tensors
 
 logger = logging.getLogger(__name__)
 

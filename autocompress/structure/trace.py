@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autocompress.contracts.evaluator import inputs_of
 from autocompress.errors import ModelError
-from autocompress.evaluator import inputs_of
-from autocompress.linears import is_linear
-from autocompress.nested import main_input, main_output, map_tensors
 from autocompress.structure.graph import tracking
+from autocompress.structure.linears import is_linear
+from autocompress.structure.nested import main_input, main_output, map_tensors
 from autocompress.structure.ordinary import oddity
 
 logger = logging.getLogger(__name__)

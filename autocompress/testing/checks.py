@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress.domain import Domain, Value
-from autocompress.technique import Replacement
+from autocompress.contracts.technique import Replacement
+from autocompress.core.domain import Domain, Value
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 Params = dict[str, Value]

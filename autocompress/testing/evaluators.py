@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from autocompress.contracts.evaluator import NOT_INPUTS, Batch, Evaluator, Run, Score
 from autocompress.errors import TrialError
-from autocompress.evaluator import NOT_INPUTS, Batch, Evaluator, Run, Score
 from autocompress.testing import checks
 from autocompress.testing.state import CleanState
 

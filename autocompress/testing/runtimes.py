@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autocompress.plugins import missing
-from autocompress.policy import Policy
-from autocompress.runtime import Runtime
-from autocompress.target import Target
+from autocompress.contracts.runtime import Runtime
+from autocompress.core.policy import Policy
+from autocompress.core.target import Target
+from autocompress.plugin.registry import missing
 from autocompress.testing import checks
 from autocompress.testing.state import CleanState
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from autocompress.process_state import clean_state
+from autocompress.basics.process_state import clean_state
 
 
 class CleanState:

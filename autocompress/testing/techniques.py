@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.domain import Domain, Value
-from autocompress.layer import KINDS
-from autocompress.linears import is_linear, leaves, make_linear, weight_of
-from autocompress.plugins import missing
-from autocompress.target import Target
-from autocompress.technique import Replacement, Stage, Technique
+from autocompress.contracts.technique import Replacement, Stage, Technique
+from autocompress.core.domain import Domain, Value
+from autocompress.core.layer import KINDS
+from autocompress.core.target import Target
+from autocompress.plugin.registry import missing
+from autocompress.structure.linears import is_linear, leaves, make_linear, weight_of
 from autocompress.testing import checks
 from autocompress.testing.groups import Case, all_cases, narrowed
 from autocompress.testing.state import CleanState

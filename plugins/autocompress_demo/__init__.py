@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autocompress.hookspecs import hookimpl
-from autocompress.model import LoadedModel
+from autocompress.plugin import LoadedModel, hookimpl
 
 SOURCE = "demo"
 

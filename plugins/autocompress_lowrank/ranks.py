@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocompress.domain import Choice, Value
+from autocompress.plugin import Choice, Value
 
 FRACTIONS = (0.85, 0.7, 0.55, 0.4, 0.25)  # of the break-even rank
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.domain import Domain, Value
-from autocompress.errors import TrialError
-from autocompress.layer import Layer
-from autocompress.linears import bias_of, empty_linear, make_linear, weight_of
-from autocompress.target import Target
-from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress.plugin import (
+    Calibration,
+    Domain,
+    Group,
+    Layer,
+    Replacement,
+    Stage,
+    Target,
+    Technique,
+    TrialError,
+    Value,
+    bias_of,
+    empty_linear,
+    make_linear,
+    weight_of,
+)
 from autocompress_lowrank.ranks import offered_ranks, paying_rank
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autocompress.hookspecs import hookimpl
+from autocompress.plugin import hookimpl
 
 
 @hookimpl

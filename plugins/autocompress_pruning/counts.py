@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from autocompress.domain import Choice, Value
-from autocompress.errors import TrialError
+from autocompress.plugin import Choice, TrialError, Value
 
 FRACTIONS = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 MULTIPLE = 8  # kernels read whole vectors; an odd width costs as much as the next multiple

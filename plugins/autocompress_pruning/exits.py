@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autocompress.errors import TrialError
-from autocompress.linears import bias_of, make_linear, weight_of
-from autocompress.technique import Calibration, Statistics
+from autocompress.plugin import Calibration, Statistics, TrialError, bias_of, make_linear, weight_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.domain import Domain, Value
-from autocompress.layer import Layer
-from autocompress.linears import weight_of
-from autocompress.target import Target
-from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress.plugin import (
+    Calibration,
+    Domain,
+    Group,
+    Layer,
+    Replacement,
+    Stage,
+    Target,
+    Technique,
+    Value,
+    weight_of,
+)
 from autocompress_pruning.counts import fraction, fractions_for, kept_width
 from autocompress_pruning.exits import moment_of, reconstructed, statistics_of
 from autocompress_pruning.memory import OrderMemory

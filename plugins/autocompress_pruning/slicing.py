@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from autocompress.linears import bias_of, empty_linear, make_linear, weight_of
-from autocompress.technique import Group
+from autocompress.plugin import Group, bias_of, empty_linear, make_linear, weight_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

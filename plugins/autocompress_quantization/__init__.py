@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autocompress.hookspecs import hookimpl
-from autocompress.technique import Technique
+from autocompress.plugin import Technique, hookimpl
 
 
 @hookimpl

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.domain import Choice, Domain, Value
-from autocompress.errors import TrialError
-from autocompress.layer import Layer
-from autocompress.linears import bias_of, weight_of
-from autocompress.target import Target
-from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress.plugin import (
+    Calibration,
+    Choice,
+    Domain,
+    Group,
+    Layer,
+    Replacement,
+    Stage,
+    Target,
+    Technique,
+    TrialError,
+    Value,
+    bias_of,
+    weight_of,
+)
 from autocompress_quantization.kernels import offered_dtypes
 
 if TYPE_CHECKING:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.domain import Domain, Value
-from autocompress.errors import TrialError
-from autocompress.layer import Layer
-from autocompress.target import Target
-from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress.plugin import (
+    Calibration,
+    Domain,
+    Group,
+    Layer,
+    Replacement,
+    Stage,
+    Target,
+    Technique,
+    TrialError,
+    Value,
+)
 from autocompress_quantization.kernels import offers_rows
 
 if TYPE_CHECKING:

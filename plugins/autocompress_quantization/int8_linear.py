@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.errors import TrialError
+from autocompress.plugin import TrialError
 from autocompress_quantization import kernels
 from autocompress_quantization.kernels import TENSOR, TOKEN
 from autocompress_quantization.rounding import round_rows

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
-from autocompress.measure.isa import usable_flags
-from autocompress.target import Target
+from autocompress.plugin import Target, usable_flags
 
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 CPU_BF16 = frozenset({"avx512_bf16", "amx_bf16"})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autocompress.hookspecs import hookimpl
-from autocompress.runtime import Runtime
+from autocompress.plugin import Runtime, hookimpl
 
 
 @hookimpl

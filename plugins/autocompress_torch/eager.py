@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.policy import Policy
-from autocompress.runtime import Program, Runtime
-from autocompress.target import Target
+from autocompress.plugin import Policy, Program, Runtime, Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autocompress.evaluator import Evaluator
-from autocompress.hookspecs import hookimpl
-from autocompress.model import LoadedModel
+from autocompress.plugin import Evaluator, LoadedModel, hookimpl
 
 
 @hookimpl(trylast=True)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.errors import DataError, TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.plugin import Batch, DataError, Evaluator, Run, Score, TrialError
 from autocompress_transformers.distributions import logits_of, positions
 from autocompress_transformers.divergence import row_means, soft_agreement
 from autocompress_transformers.logits import Kept, compare, keep, several_classes

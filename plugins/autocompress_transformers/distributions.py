@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autocompress.errors import TrialError
-from autocompress.evaluator import Batch
+from autocompress.plugin import Batch, TrialError
 from autocompress_transformers.embeddings import token_mask
 from autocompress_transformers.outputs import finite, float_tensors
 

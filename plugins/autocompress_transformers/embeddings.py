@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.plugin import Batch, Evaluator, Run, Score, TrialError
 from autocompress_transformers.outputs import finite, float_tensors, row_cosines
 
 if TYPE_CHECKING:

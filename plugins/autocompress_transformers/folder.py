@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifact.limits import read_header
-from autocompress.errors import ModelError
-from autocompress.matching import near_misses
-from autocompress.schema import cause, read_json, shaped, short
+from autocompress.plugin import ModelError, cause, near_misses, read_header, read_json, shaped, short
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from autocompress.errors import ModelError
+from autocompress.plugin import ModelError
 from autocompress_transformers.folder import PICKLES, Permissions
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

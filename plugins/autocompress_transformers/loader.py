@@ -7,11 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifact.limits import bounded_build, check_amount, check_numbers, most_modules
-from autocompress.errors import AutocompressError, ModelError
-from autocompress.inputs import example_inputs, has_two_towers, text_encoder
-from autocompress.model import LoadedModel
-from autocompress.pretrained import has_pooler_option, load_tokenizer, load_weights, quiet
+from autocompress.plugin import (
+    AutocompressError,
+    LoadedModel,
+    ModelError,
+    bounded_build,
+    check_amount,
+    check_numbers,
+    example_inputs,
+    has_pooler_option,
+    has_two_towers,
+    load_tokenizer,
+    load_weights,
+    most_modules,
+    quiet,
+    text_encoder,
+)
 from autocompress_transformers.folder import Permissions, check_code, check_dense, check_weights, read_config, shapes_of
 from autocompress_transformers.hub import locate
 from autocompress_transformers.tasks import Choice, choose, refined

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.plugin import Batch, Evaluator, Run, Score, TrialError
 from autocompress_transformers.distributions import Distributions, distributions, logits_of
 from autocompress_transformers.divergence import row_means, unit
 

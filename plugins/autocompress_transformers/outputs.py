@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.plugin import Batch, Evaluator, Run, Score, TrialError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,9 +16,9 @@ def float_tensors(output: Any) -> dict[str, Tensor]:
 
     Where the outermost level has none, those of the level below it, under names such as ``0.hidden``.
     """
-    from autocompress import nested
+    from autocompress.plugin import float_tensors as found_in
 
-    found = nested.float_tensors(output)
+    found = found_in(output)
     if not found:
         raise TrialError(
             f"the model returned {type(output).__name__} without a floating-point tensor: nothing can be compared "

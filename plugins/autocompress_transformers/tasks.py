@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress.errors import ModelError
-from autocompress.matching import unknown
+from autocompress.plugin import ModelError, unknown
 
 AUTO_CLASSES = {
     "embedding": "AutoModel",

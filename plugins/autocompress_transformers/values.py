@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.plugin import Batch, Evaluator, Run, Score, TrialError
 from autocompress_transformers.embeddings import token_mask
 from autocompress_transformers.outputs import finite, float_tensors
 

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import Made, build
 
 from autocompress.artifact import Record
-from autocompress.plugins import Registry, load_registry
+from autocompress.plugin.registry import Registry, load_registry
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ import torch
 from tiny_models import Made
 from torch import nn
 
-from autocompress.artifact import Record, Session, bench, read_manifest, run_session
+from autocompress.artifact import Record, read_manifest
 from autocompress.artifact.manifest import MANIFEST
+from autocompress.core.objective import parse_budgets
 from autocompress.errors import ArtifactError, TrialError
-from autocompress.objective import parse_budgets
+from autocompress.sessions import Session, bench, run_session
 
 
 class Hanging(nn.Module):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from tiny_models import Made
 
-from autocompress.artifact import Record, annotate, bench, load, read_manifest
+from autocompress.artifact import Record, annotate, load, read_manifest
 from autocompress.artifact.folder import inside
 from autocompress.artifact.manifest import MANIFEST, Manifest, write_manifest
 from autocompress.errors import ArtifactError
-from autocompress.plugins import Registry
+from autocompress.plugin.registry import Registry
+from autocompress.sessions import bench
 
 
 def refuse(folder: Path, expected: str, **options: object) -> None:

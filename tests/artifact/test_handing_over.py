@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autocompress.artifact.child import _pickled
 from autocompress.errors import ModelError
+from autocompress.sessions.parent import _pickled
 
 READ = "import pickle, sys, torch; print(pickle.load(sys.stdin.buffer)(torch.ones(1, 4, 4)).sum().item())"
 

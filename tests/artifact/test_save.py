@@ -15,16 +15,16 @@ from tiny_models import Made
 from torch import nn
 
 from autocompress.artifact import load, save
-from autocompress.artifact.atomic import new_folder
+from autocompress.basics.atomic import new_folder
+from autocompress.core.policy import Policy
+from autocompress.core.target import Target
 from autocompress.errors import ArtifactError, RunError
-from autocompress.plugins import Registry
-from autocompress.policy import Policy
-from autocompress.target import Target
+from autocompress.plugin.registry import Registry
 
 SLOW = """
 import sys, time
 from pathlib import Path
-from autocompress.artifact.atomic import new_folder
+from autocompress.basics.atomic import new_folder
 with new_folder(Path(sys.argv[1]), marker="done") as folder:
     (folder / "half").write_text("half")
     print("writing", flush=True)

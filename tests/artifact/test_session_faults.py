@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.artifact import launch
-from autocompress.artifact.child import LEAST, TIMEOUT, Session, _session, limit_after, once_more
-from autocompress.artifact.process import SessionLostError, ask
+from autocompress.core.target import Target
 from autocompress.errors import TrialError
-from autocompress.target import Target
+from autocompress.sessions import launch
+from autocompress.sessions.parent import LEAST, TIMEOUT, Session, _session, limit_after, once_more
+from autocompress.sessions.process import SessionLostError, ask
 
 READ = "import sys; sys.stdin.buffer.readline()\n"
 ANSWER = "print('{\"ok\": 1}', flush=True)\n"

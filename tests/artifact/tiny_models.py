@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from autocompress.artifact import Record, save
 from autocompress.compress import apply_policy, collect_statistics
-from autocompress.layer import Layer
+from autocompress.core.layer import Layer
+from autocompress.core.policy import LayerPolicy, Policy, Step
 from autocompress.measure.machine import detect_target
-from autocompress.plugins import Registry
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.plugin.registry import Registry
 from autocompress.structure import find_layers
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}

@@ -26,21 +26,21 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from autocompress.core.policy import Policy
+from autocompress.core.progress import Event
 from autocompress.engine.problem import Assignment
-from autocompress.engine.store import Store
-from autocompress.policy import Policy
-from autocompress.run.baseline import measure_baseline
-from autocompress.run.cache import VARIABLE, open_cache
-from autocompress.run.contexts import contexts_of
-from autocompress.run.plan import Plan, bind_space, dense_figures, make_plan
-from autocompress.run.problem import make_problem
-from autocompress.run.progress import Event
-from autocompress.run.request import SearchRequest
-from autocompress.run.result import SearchResult
-from autocompress.run.search import run_search
-from autocompress.run.setup import Setup, check_names, set_up
-from autocompress.run.trials import Trials
-from autocompress.space import Slot
+from autocompress.pipeline.baseline import measure_baseline
+from autocompress.pipeline.plan import Plan, bind_space, dense_figures, make_plan
+from autocompress.pipeline.problem import make_problem
+from autocompress.pipeline.result import SearchResult
+from autocompress.pipeline.search import run_search
+from autocompress.pipeline.trials import Trials
+from autocompress.request.keys import contexts_of
+from autocompress.request.request import SearchRequest
+from autocompress.request.setup import Setup, check_names, set_up
+from autocompress.space.binding import Slot
+from autocompress.storage.cache import VARIABLE, open_cache
+from autocompress.storage.store import Store
 from tests.benchmarks.contest import REMOVED, RIVALS, Clock, Contender, Done, Match, ours
 from tests.benchmarks.trained import tiny_lm, tiny_vit
 

@@ -17,8 +17,8 @@ from statistics import median
 
 import numpy as np
 
+from autocompress.core.objective import LATENCY, Budget
 from autocompress.measure.verdict import KEPT, judge_sessions, needs_more
-from autocompress.objective import LATENCY, Budget
 
 RUNS, LIMIT, DENSE = 10, 1.0, 1.6
 MOST_OVER = 0.02

@@ -22,7 +22,7 @@ from autocompress.engine.model import Model
 from autocompress.engine.problem import Assignment, Evaluate
 from autocompress.engine.proposals import lowest_fraction, next_fractions, sweep_fractions
 from autocompress.engine.racing import Screen
-from autocompress.run.trials import Trials
+from autocompress.pipeline.trials import Trials
 
 LEAST = 1e-4
 """Losses below are told apart by nobody: the search itself compares qualities to four decimals."""

@@ -22,18 +22,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import autocompress as ac
-from autocompress import cost
-from autocompress.artifact.child import run_session
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
 from autocompress.errors import AutocompressError
-from autocompress.layer import Layer
+from autocompress.estimate import latency as cost
 from autocompress.measure.latency import time_interleaved
 from autocompress.measure.machine import detect_target
-from autocompress.plugins import load_registry
-from autocompress.policy import Policy
-from autocompress.run import trials
-from autocompress.run.reach import out_of_reach_line
-from autocompress.space import Binding, Slot, bind
-from autocompress.space_file import load_space
+from autocompress.pipeline import trials
+from autocompress.pipeline.reach import out_of_reach_line
+from autocompress.plugin.registry import load_registry
+from autocompress.sessions.parent import run_session
+from autocompress.space.binding import Binding, Slot, bind
+from autocompress.space.file import load_space
 from autocompress.structure import call, find_layers, main_output
 from tests.benchmarks.coverage_load import load_both_ways
 from tests.families import ALL, SEQUENCE, Family, modules

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifact import load
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.core.policy import LayerPolicy, Policy, Step
 
 LAYER = "encoder.layer.0.intermediate.dense"
 

@@ -104,7 +104,7 @@ def test_doctor_looks_at_the_machine(cli: Any) -> None:
 
 
 def test_diff_names_the_layers_that_differ(cli: Any, here: Path) -> None:
-    from autocompress.policy import LayerPolicy, Policy, Step
+    from autocompress.core.policy import LayerPolicy, Policy, Step
 
     int8, half = LayerPolicy((Step("int8"),)), LayerPolicy((Step("ffn-neurons", {"keep": 0.5}),))
     Policy({"a": int8, "b": int8}).save(here / "one.json")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autocompress.run.cache import VARIABLE, open_cache
+from autocompress.storage.cache import VARIABLE, open_cache
 
 
 @pytest.fixture

@@ -226,8 +226,8 @@ def test_labels_that_no_evaluator_reads_are_told(here: Path, vit: Path) -> None:
 
 
 def set_up_for(vit: Path, data: Path, evaluator: Any) -> Any:
-    from autocompress.run.request import SearchRequest
-    from autocompress.run.setup import check_names, set_up
+    from autocompress.request.request import SearchRequest
+    from autocompress.request.setup import check_names, set_up
 
     request = SearchRequest(model=str(vit), budgets=("75%",), data=str(data), threads=1, evaluator=evaluator)
     return set_up(request, check_names(request), lambda _: None)
@@ -251,8 +251,8 @@ def test_labels_of_a_csv_arrive_at_a_callable(here: Path, classifier: Path) -> N
         return 1.0
 
     data = write_csv(here / "rows.csv", sentences(60, seed=4), "text,mood")
-    from autocompress.run.request import SearchRequest
-    from autocompress.run.setup import check_names, set_up
+    from autocompress.request.request import SearchRequest
+    from autocompress.request.setup import check_names, set_up
 
     options = {"data": str(data), "labels": "mood", "sequence": 12, "threads": 1, "evaluator": metric}
     request = SearchRequest(model=str(classifier), budgets=("75%",), **options)
@@ -285,8 +285,8 @@ LOADER = """
 from pathlib import Path
 import torch
 from torch import nn
-from autocompress.hookspecs import hookimpl
-from autocompress.model import LoadedModel
+from autocompress.plugin.hooks import hookimpl
+from autocompress.contracts.model import LoadedModel
 
 class Net(nn.Module):
     def __init__(self):

@@ -63,7 +63,7 @@ def test_a_search_is_refused_before_anything_heavy_is_imported(
 
 
 def test_a_policy_that_needs_what_is_not_installed_is_refused_at_once(tmp_path: Path) -> None:
-    from autocompress.policy import LayerPolicy, Policy, Step
+    from autocompress.core.policy import LayerPolicy, Policy, Step
 
     Policy({"a": LayerPolicy((Step("kmeans"),))}, {"kmeans": "autocompress-kmeans"}).save(tmp_path / "policy.json")
     code, modules, said = run(tmp_path, "apply", "policy.json", "some-model", "-o", "out")

@@ -11,8 +11,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from autocompress.basics.printable import printable
 from autocompress.cli.console import PlainConsole, say
-from autocompress.printable import printable
 
 EVIL = "\x1b]8;;http://stranger\x07click\x1b[2J\x9b31m\u202eback\r\x08[red]red[/red][link=http://x]y[/link]"
 CONTROLS = ("\x1b", "\x07", "\x9b", "\u202e", "\r", "\x08")

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from autocompress.cli import progress
 from autocompress.cli.progress import LiveLine, PlainLines, Silent, clock, words
-from autocompress.run.progress import Event
+from autocompress.core.progress import Event
 
 
 @pytest.fixture

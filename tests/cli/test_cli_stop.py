@@ -12,7 +12,7 @@ import typer
 
 from autocompress.cli.errors import Interrupted, Terminated, run
 from autocompress.cli.progress import Silent
-from autocompress.run.progress import Event
+from autocompress.core.progress import Event
 
 
 def ends(error: Callable[[], BaseException]) -> typer.Typer:

@@ -16,13 +16,13 @@ from autocompress.compress import (
     collect_statistics,
     parts,
 )
+from autocompress.core.layer import Layer
+from autocompress.core.policy import LayerPolicy, Policy, Step
 from autocompress.errors import PluginError, PolicyError
-from autocompress.layer import Layer
 from autocompress.measure.machine import detect_target
-from autocompress.plugins import Registry, load_registry
-from autocompress.policy import LayerPolicy, Policy, Step
-from autocompress.space import bind
-from autocompress.space_file import load_space
+from autocompress.plugin.registry import Registry, load_registry
+from autocompress.space.binding import bind
+from autocompress.space.file import load_space
 from autocompress.structure import call, find_layers, main_output
 
 

@@ -10,7 +10,7 @@ from autocompress_pruning.surgeon import block_order, damped, removal_order
 from torch import Tensor, nn
 
 from autocompress.compress import collect_statistics, statistics
-from autocompress.technique import Statistics
+from autocompress.contracts.technique import Statistics
 from autocompress.testing.groups import correlated
 
 FEATURES = 48

@@ -21,7 +21,7 @@ from autocompress.engine import (
     Unit,
     search,
 )
-from autocompress.engine.journal import journal_storage
+from autocompress.storage.journal import journal_storage
 from tests.benchmarks.synthetic import build, problem, tables
 from tests.benchmarks.truth import true_front
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from autocompress import patience
-from autocompress.artifact import child
+from autocompress.basics import patience
+from autocompress.sessions import parent as child
 
 
 def shorten() -> None:

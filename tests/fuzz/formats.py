@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.core.policy import LayerPolicy, Policy, Step
 
 from .mutate import json_file, json_lines, of_bytes, safetensors_file, toml_file
 
@@ -78,8 +78,8 @@ out = "run"
 
 
 def _read_space(path: Path) -> object:
-    from autocompress.plugins import load_registry
-    from autocompress.space_file import load_space
+    from autocompress.plugin.registry import load_registry
+    from autocompress.space.file import load_space
 
     return load_space(str(path), load_registry().search_spaces)
 
@@ -130,10 +130,10 @@ def _plain_line(document: Any) -> bytes:
 
 
 def _run(folder: Path) -> Iterator[Format]:
-    from autocompress.engine.lines import seal
-    from autocompress.engine.store import Store
-    from autocompress.run import cache
-    from autocompress.run.folder import RunFolder
+    from autocompress.storage import cache
+    from autocompress.storage.folder import RunFolder
+    from autocompress.storage.lines import seal
+    from autocompress.storage.store import Store
 
     identity = {"model": "demo", "budgets": ["20ms"], "target": {"device": "cpu", "flags": ["avx2"]}, "seed": 0}
     RunFolder(folder / "run", identity).close()
@@ -162,7 +162,7 @@ def _sealed(document: Any, seal: Callable[[Any], bytes]) -> bytes:
 
 
 def _read_cache(path: Path) -> object:
-    from autocompress.run import cache
+    from autocompress.storage import cache
 
     with _environment(cache.VARIABLE, str(path.parent)):
         cache.entries()
@@ -182,10 +182,10 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def _ledger(path: Path) -> Any:
     import optuna
 
-    from autocompress.engine.journal import journal_storage, open_study
     from autocompress.engine.knobs import Knobs
     from autocompress.engine.ledger import Ledger
     from autocompress.engine.problem import Option, Problem, Resource, Unit
+    from autocompress.storage.journal import journal_storage, open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = tuple(Option(label, (), {"latency": 1.0}, 0.0) for label in "ab")
@@ -214,7 +214,7 @@ def _read_journal(path: Path) -> object:
 def _artifact(folder: Path) -> Iterator[Format]:
     from tiny_models import build
 
-    from autocompress.plugins import load_registry
+    from autocompress.plugin.registry import load_registry
 
     registry = load_registry()
     made = build("bert", folder / "artifact", registry)

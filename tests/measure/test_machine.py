@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from autocompress.core.target import Target
 from autocompress.errors import UsageError
 from autocompress.measure import machine
 from autocompress.measure.isa import ISA
-from autocompress.target import Target
 
 
 def test_threads_are_at_least_one_and_at_most_the_processors() -> None:

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import parse_budget
 from autocompress.errors import BudgetError
 from autocompress.measure.bootstrap import bootstrap
 from autocompress.measure.verdict import absolute, judge, judge_sessions, needs_more, overall
-from autocompress.measurement import Measurement
-from autocompress.objective import parse_budget
 
 TWENTY = parse_budget("20ms")
 FLOOR = parse_budget("quality=0.98")

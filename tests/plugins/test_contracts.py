@@ -12,7 +12,7 @@ from autocompress_quantization.int8_embedding import Int8EmbeddingRows
 from autocompress_quantization.kernels import kernel_here
 from autocompress_torch.eager import TorchRuntime
 
-from autocompress.target import Target
+from autocompress.core.target import Target
 from autocompress.testing import RuntimeContract, TechniqueContract
 
 

@@ -16,7 +16,7 @@ from autocompress_transformers.outputs import OutputFidelity
 from autocompress_transformers.values import ValueFidelity
 from torch import Tensor
 
-from autocompress.evaluator import Batch, Evaluator, Run, Score
+from autocompress.contracts.evaluator import Batch, Evaluator, Run, Score
 from autocompress.testing import EvaluatorContract
 
 

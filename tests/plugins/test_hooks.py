@@ -6,10 +6,10 @@ import optuna
 from autocompress_torch import autocompress_runtimes
 from autocompress_torch.eager import TorchRuntime
 
-from autocompress.hookspecs import hookimpl
-from autocompress.plugins import load_registry
-from autocompress.runtime import Runtime
-from autocompress.target import Target
+from autocompress.contracts.runtime import Runtime
+from autocompress.core.target import Target
+from autocompress.plugin.hooks import hookimpl
+from autocompress.plugin.registry import load_registry
 
 
 def test_built_in_techniques_runtimes_and_samplers_are_registered() -> None:

@@ -9,9 +9,9 @@ from autocompress_lowrank.svd import Svd
 from autocompress_lowrank.whitening import factors
 from torch import Tensor, nn
 
+from autocompress.contracts.technique import Replacement
 from autocompress.errors import TrialError
-from autocompress.linears import make_linear
-from autocompress.technique import Replacement
+from autocompress.structure.linears import make_linear
 from autocompress.testing.groups import Case, all_cases, correlated, narrowed
 
 

@@ -10,8 +10,8 @@ from autocompress_pruning.neurons import FfnNeurons, prune_neurons
 from autocompress_pruning.surgeon import block_order, reconstruct, removal_order
 from torch import Tensor
 
+from autocompress.contracts.technique import Replacement, Statistics
 from autocompress.errors import TrialError
-from autocompress.technique import Replacement, Statistics
 from autocompress.testing.groups import HEAD_DIM, Case, all_cases, correlated
 
 FFN = [case.name for case in all_cases(("ffn",))]

@@ -18,9 +18,9 @@ from autocompress_transformers.outputs import OutputFidelity
 from autocompress_transformers.values import ValueFidelity
 from torch import Tensor
 
+from autocompress.contracts.evaluator import Batch, Evaluator, Run, Score
 from autocompress.errors import DataError
-from autocompress.evaluator import Batch, Evaluator, Run, Score
-from autocompress.plugins import load_registry
+from autocompress.plugin.registry import load_registry
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 

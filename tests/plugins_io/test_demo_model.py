@@ -12,7 +12,7 @@ from autocompress_demo.minilm import WEIGHTS, check_weights, installed_folder, l
 
 from autocompress.data import batches, encode_texts
 from autocompress.errors import ModelError
-from autocompress.plugins import load_registry
+from autocompress.plugin.registry import load_registry
 
 
 def test_the_hook_loads_it_with_its_texts() -> None:

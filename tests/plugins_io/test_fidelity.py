@@ -17,9 +17,9 @@ from autocompress_transformers.logits import KEPT, LogitsFidelity
 from autocompress_transformers.outputs import OutputFidelity
 from autocompress_transformers.tasks import AUTO_CLASSES
 
+from autocompress.contracts.evaluator import Batch, Evaluator, Run
 from autocompress.errors import TrialError
-from autocompress.evaluator import Batch, Evaluator, Run
-from autocompress.plugins import load_registry
+from autocompress.plugin.registry import load_registry
 
 EVALUATORS: dict[str, Evaluator] = {
     "bert": EmbeddingFidelity(),

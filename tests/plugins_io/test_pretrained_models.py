@@ -12,7 +12,7 @@ import transformers as hf
 from autocompress_transformers.loader import Permissions, load
 
 from autocompress.errors import ModelError
-from autocompress.plugins import load_registry
+from autocompress.plugin.registry import load_registry
 
 EXPECTED = {
     "bert": ("embedding", "BertModel"),

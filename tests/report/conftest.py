@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress.measurement import Measurement
-from autocompress.objective import BUILTIN, parse_budgets
-from autocompress.policy import LayerPolicy, Policy, Step
-from autocompress.run.layers import LayerSaving
-from autocompress.run.result import SearchResult
-from autocompress.target import Target
-from autocompress.trial import Trial
+from autocompress.core.measurement import Measurement
+from autocompress.core.objective import BUILTIN, parse_budgets
+from autocompress.core.policy import LayerPolicy, Policy, Step
+from autocompress.core.target import Target
+from autocompress.core.trial import Trial
+from autocompress.pipeline.layers import LayerSaving
+from autocompress.pipeline.result import SearchResult
 
 BUDGETS = parse_budgets(["75%", "quality=0.97"])
 DENSE = {"quality": 1.0, "latency": 0.038, "memory": 250e6, "size": 90.9e6}

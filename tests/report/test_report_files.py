@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.policy import Policy
+from autocompress.core.policy import Policy
+from autocompress.pipeline.result import SearchResult
 from autocompress.report import write_run
 from autocompress.report.files import write_whole
-from autocompress.run.result import SearchResult
 
 Finished = Callable[..., SearchResult]
 

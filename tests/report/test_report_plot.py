@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from matplotlib.figure import Figure
 
+from autocompress.pipeline.result import SearchResult
 from autocompress.report.plot import _budget, plot_front
 from autocompress.report.quality_scale import scale_quality
-from autocompress.run.result import SearchResult
 
 Finished = Callable[..., SearchResult]
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from autocompress.measurement import Measurement
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.core.measurement import Measurement
+from autocompress.core.policy import LayerPolicy, Policy, Step
+from autocompress.core.trial import Trial
+from autocompress.pipeline.result import SearchResult
 from autocompress.report.bench import agreement_line, bench_table
 from autocompress.report.summary import (
     accuracy_line,
@@ -19,8 +21,6 @@ from autocompress.report.summary import (
     verified_line,
 )
 from autocompress.report.table import front_table, interval, pick
-from autocompress.run.result import SearchResult
-from autocompress.trial import Trial
 
 Finished = Callable[..., SearchResult]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocompress.policy import LayerPolicy, Policy, Step
+from autocompress.core.policy import LayerPolicy, Policy, Step
 from autocompress.report.policy_words import policy_words
 
 

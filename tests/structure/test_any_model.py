@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compress import apply_policy, collect_statistics, share
+from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
 from autocompress.errors import ModelError
-from autocompress.layer import Layer
-from autocompress.plugins import load_registry
-from autocompress.policy import Policy
+from autocompress.plugin.registry import load_registry
 from autocompress.structure import call, find_layers
 
 EXAMPLE = {"x": torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))}

@@ -7,8 +7,8 @@ import torch
 from families import FAMILIES, Family
 from torch import nn
 
+from autocompress.core.layer import Layer
 from autocompress.errors import ModelError
-from autocompress.layer import Layer
 from autocompress.structure import find_layers
 
 

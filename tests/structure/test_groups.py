@@ -9,7 +9,7 @@ import torch
 from families import ALL
 from torch import Tensor, nn
 
-from autocompress.layer import Layer
+from autocompress.core.layer import Layer
 from autocompress.structure import find_layers, get_attribute
 from autocompress.structure.modules import installed
 from autocompress.testing.groups import Case, all_cases

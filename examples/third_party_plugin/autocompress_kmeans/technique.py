@@ -7,12 +7,21 @@ from typing import ClassVar
 
 import torch
 
-from autocompress.domain import Choice, Domain, Value
-from autocompress.errors import TrialError
-from autocompress.layer import Layer
-from autocompress.linears import bias_of, weight_of
-from autocompress.target import Target
-from autocompress.technique import Calibration, Group, Replacement, Stage, Technique
+from autocompress.plugin import (
+    Calibration,
+    Choice,
+    Domain,
+    Group,
+    Layer,
+    Replacement,
+    Stage,
+    Target,
+    Technique,
+    TrialError,
+    Value,
+    bias_of,
+    weight_of,
+)
 from autocompress_kmeans.codebook import codebook
 from autocompress_kmeans.module import SharedLinear
 from autocompress_kmeans.packing import pack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import autocompress_kmeans
 from autocompress_kmeans.technique import KmeansSharing
 
-from autocompress.hookspecs import PROJECT
+from autocompress.plugin import PROJECT
 from autocompress.testing import TechniqueContract
 
 

@@ -8,7 +8,7 @@ from autocompress_kmeans.codebook import codebook
 from autocompress_kmeans.packing import pack, packed_bytes, unpack
 from autocompress_kmeans.technique import KmeansSharing
 
-from autocompress.errors import TrialError
+from autocompress.plugin import TrialError
 from autocompress.testing.groups import all_cases
 
 

@@ -1,0 +1,53 @@
+"""A policy on disk: compressed afresh from the dense weights, saved as an artifact, loaded again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autocompress.artifact import Artifact, load, save
+from autocompress.compress import StatisticsStore, apply_policy
+from autocompress.contracts.runtime import Program
+from autocompress.core.policy import Policy
+from autocompress.errors import TrialError, cause_of
+from autocompress.pipeline.baseline import origin
+from autocompress.plugin.registry import Registry
+from autocompress.request.setup import Setup, base_of
+
+
+def named(policy: Policy, registry: Registry) -> Policy:
+    """The policy with the distribution of every technique that it needs."""
+    return replace(policy, origin={name: registry.distribution("techniques", name) for name in policy.techniques()})
+
+
+def compressed(setup: Setup, policy: Policy, statistics: StatisticsStore) -> tuple[nn.Module, Program]:
+    """A compressed copy of the model and its program, which ran once. Raises TrialError: not built, or does not run."""
+    model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
+    program = setup.names.runtime.lower(model, policy, setup.example)
+    try:
+        with torch.no_grad():
+            program(setup.example)
+    except (Exception, SystemExit) as error:  # the model's own code on a stranger's modules may raise anything
+        raise TrialError(f"the compressed model does not run ({cause_of(error)})") from error
+    return model, program
+
+
+def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:
+    """The artifact of a policy in ``folder``. Raises as `compressed`, and RunError when it cannot be written."""
+    model, program = compressed(setup, policy, statistics)
+    path = save(
+        folder,
+        model,
+        policy,
+        setup.layers,
+        target=setup.target,
+        registry=setup.registry,
+        record=origin(setup),
+        program=program,
+        processor=setup.loaded.processor,
+        example=setup.example,
+    )
+    return load(path, base=base_of(setup), device=setup.target.device, registry=setup.registry)
