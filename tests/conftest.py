@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,22 @@ def _no_cache() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOCOMPRESS_CACHE", "")
         yield
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every timing of this process is cut short: for searches whose budget no clock decides."""
+    from autocompress.estimate import latency
+    from autocompress.measure.latency import time_interleaved
+    from autocompress.pipeline import trials
+    from autocompress.sessions import run_session
+
+    def briefly(calls: Mapping[str, Callable[[], object]], **options: Any) -> dict[str, list[float]]:
+        return time_interleaved(calls, **{**options, "rounds": 9, "seconds": 0.02, "warmup": 0.0})
+
+    monkeypatch.setattr(latency, "time_interleaved", briefly)
+    monkeypatch.setattr(trials, "time_interleaved", briefly)
+    monkeypatch.setitem(run_session.__kwdefaults__, "seconds", 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,8 @@ Memo = Callable[[str, Callable[[], Any]], Any]
 
 Dense = tuple[nn.Module, tuple[int, int] | None, Recorded]
 ROUNDS, SECONDS = 40, 1.0
+FITS = 2**20
+"""Bytes of a model that stays in the caches whole: its layers need no copies to go through."""
 CACHE = 32 * 2**20
 """Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
 
@@ -168,6 +170,8 @@ class CostTable:
 
     def _copies(self, dense: nn.Module, shape: tuple[int, int]) -> int:
         """As many copies as weigh what the model weighs; a power of two, so that models of a kind share entries."""
+        if self._weights < FITS:
+            return 1
         size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
         return 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
 

@@ -1,13 +1,16 @@
-"""Runs the real command line in a process of its own, in an empty folder."""
+"""Runs the real command line in an empty folder: in a process of its own, or where only a line is asked for, in ours."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -74,7 +77,27 @@ def cli(here: Path, run_cli: Callable[..., Ran]) -> Cli:
 
 
 @pytest.fixture
-def refused(cli: Cli, here: Path) -> Cli:
+def within(here: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The same in this process, which has the libraries already: for commands that end before anything runs."""
+    from autocompress.cli.app import app
+    from autocompress.cli.errors import run as run_app
+
+    def run(*arguments: str | Path) -> Ran:
+        out, err, logger = StringIO(), StringIO(), logging.getLogger("autocompress")
+        handlers = list(logger.handlers)
+        with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(here)
+            for name, value in settled().items():
+                patch.setenv(name, value)
+            code = run_app(app, [*map(str, arguments)])
+        logger.handlers = handlers
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Cli, within: Cli, here: Path) -> Cli:
     """Runs a command that must be refused: exit code 2, one error line, no traceback, nothing left on disk.
 
     ``refused(*arguments, says=[...])`` also checks that the line holds each of the words.
@@ -82,7 +105,7 @@ def refused(cli: Cli, here: Path) -> Cli:
 
     def run(*arguments: str | Path, says: tuple[str, ...], env: Mapping[str, str] | None = None) -> Ran:
         before = set(here.rglob("*"))
-        ran = cli(*arguments, env=env)
+        ran = within(*arguments) if env is None else cli(*arguments, env=env)
         errors = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
         assert ran.code == 2, ran.stderr
         assert len(errors) == 1, ran.stderr

@@ -22,6 +22,7 @@ TASKS = {
 }
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("name", TASKS)
 def test_a_search_on_every_family(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
