@@ -1,4 +1,4 @@
-"""Runs the real command line in an empty folder: in a process of its own, or where only a line is asked for, in ours."""
+"""Runs the real command line in an empty folder: in a process of its own, or in ours where a line is all it answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
