@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from autocompress.basics.schema import shaped
@@ -48,8 +47,3 @@ class Measurement:
     def exact(cls, value: float) -> Measurement:
         """A figure without noise, such as a number of bytes."""
         return cls(((value,),), value, value, value)
-
-
-def session_medians(samples: Sequence[Sequence[float]]) -> list[float]:
-    """The median of each session."""
-    return [median(session) for session in samples]

@@ -20,7 +20,7 @@ GOOD, BAD = ["good", "nice", "fine", "great"], ["bad", "poor", "sad", "awful"]
 FILL = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "fast", "slow", "red", "blue", "and", "of", "bird", "fish"]
 CLASSES = {"neg": 0, "pos": 1}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-QUICK = ("--threads", 1, "--trials", 3, "--sessions", 2, "--space", "prune", "-b", "300%", "-o", "run")
+QUICK = ("--threads", 1, "--trials", 3, "--sessions", 2, "--space", "prune", "-b", "size=120%", "-o", "run")
 
 
 def sentences(count: int, seed: int) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ import pytest
 from autocompress.core.measurement import Measurement
 from autocompress.core.objective import parse_budget
 from autocompress.errors import BudgetError
-from autocompress.measure.bootstrap import bootstrap
 from autocompress.measure.verdict import absolute, judge, judge_sessions, needs_more, overall
 
 TWENTY = parse_budget("20ms")
@@ -93,17 +92,6 @@ def test_sessions_go_on_only_while_they_can_change_something() -> None:
     assert not needs_more([missed, open_], 3)
     assert not needs_more([open_], 9)
     assert [overall(one) for one in ([kept], [kept, open_], [open_, missed])] == ["kept", "undecided", "missed"]
-
-
-def test_bootstrap_pairs_rows() -> None:
-    rng = np.random.default_rng(3)
-    dense = rng.uniform(0.2, 1.0, 200)
-    ours = dense * 0.99
-    found = bootstrap(ours.tolist(), dense.tolist())
-    assert found.median == pytest.approx(0.99)
-    assert found.high - found.low < 1e-6
-    plain = bootstrap(ours.tolist())
-    assert plain.low < plain.median < plain.high
 
 
 def test_the_verdict_needs_no_torch() -> None:

@@ -35,7 +35,7 @@ def model() -> hf.BertModel:
     """Wide enough that a smaller linear is a faster one, and heavier than the code that loads it."""
     torch.manual_seed(0)
     config = hf.BertConfig(
-        vocab_size=4000, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1536
+        vocab_size=4000, hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=1536
     )
     return hf.BertModel(config, add_pooling_layer=False).eval().requires_grad_(False)
 
@@ -68,7 +68,7 @@ def reach(space: str, folder: Path) -> dict[str, float]:
     }
 
 
-OPTIONS = {"task": "embedding", "sequence": SEQUENCE, "threads": 1, "trials": 10, "sessions": 2}
+OPTIONS = {"task": "embedding", "sequence": SEQUENCE, "threads": 1, "trials": 8, "sessions": 2}
 
 
 def asked(name: str, least: float) -> float:
