@@ -14,12 +14,12 @@ from autocompress.basics.matching import near_misses
 from autocompress.basics.patience import allowed, ended_after
 from autocompress.compress.statistics import StatisticsStore, push
 from autocompress.compress.untouched import untouched
+from autocompress.contracts.linears import is_linear, leaves, weight_of
 from autocompress.contracts.technique import Calibration, Group, Replacement, Statistics, Technique
 from autocompress.core.layer import Layer, Role
 from autocompress.core.policy import Policy, Step
 from autocompress.errors import PolicyError, TrialError, cause_of
 from autocompress.plugin.registry import Registry
-from autocompress.structure.linears import is_linear, leaves, weight_of
 from autocompress.structure.modules import install, loose
 
 Make = Callable[[Technique, Group, Step, Calibration], Replacement]

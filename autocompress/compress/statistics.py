@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.contracts.evaluator import Batch
+from autocompress.contracts.linears import bias_of, is_linear, weight_of
 from autocompress.contracts.technique import Statistics
-from autocompress.structure.linears import bias_of, is_linear, weight_of
 from autocompress.structure.nested import main_input
 from autocompress.structure.trace import call
 

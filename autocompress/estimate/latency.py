@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compress import build_layers
+from autocompress.contracts.linears import bias_of, empty_linear, is_linear, weight_of
 from autocompress.core.layer import Layer, Role
 from autocompress.core.policy import LayerPolicy, Policy
 from autocompress.core.target import Target
@@ -30,7 +31,6 @@ from autocompress.measure.latency import time_interleaved
 from autocompress.measure.lock import device_lock
 from autocompress.plugin.registry import Registry
 from autocompress.structure import Recorded, call
-from autocompress.structure.linears import bias_of, empty_linear, is_linear, weight_of
 from autocompress.structure.modules import installed
 from autocompress.structure.nested import tensors
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from autocompress.compress import parts
 from autocompress.contracts.evaluator import Batch
+from autocompress.contracts.linears import weight_of
 from autocompress.core.layer import Layer
 from autocompress.core.policy import LayerPolicy, Policy, Step
 from autocompress.core.progress import Event, Progress
@@ -19,7 +20,6 @@ from autocompress.estimate.table import Priced, Structures
 from autocompress.plugin.registry import Registry
 from autocompress.space.binding import Binding, Slot
 from autocompress.structure import Recorded, nearest, owner_of, record_first, running
-from autocompress.structure.linears import weight_of
 
 logger = logging.getLogger(__name__)
 DENSE = LayerPolicy()

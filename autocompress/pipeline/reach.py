@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autocompress.basics.units import format_value
 from autocompress.compress import parts
+from autocompress.contracts.linears import is_linear, weight_of
 from autocompress.core.layer import Layer
 from autocompress.core.objective import MAXIMIZE, Budget
 from autocompress.core.policy import LayerPolicy
@@ -20,7 +21,6 @@ from autocompress.pipeline.trials import weight_bytes
 from autocompress.plugin.registry import Registry
 from autocompress.request.setup import Setup
 from autocompress.space.binding import Binding
-from autocompress.structure.linears import is_linear, weight_of
 
 ROUNDING = 1e-9
 SHOWN = 4

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autocompress.basics.matching import near_misses, unknown
     from autocompress.basics.schema import cause, read_json, shaped, short
     from autocompress.contracts.evaluator import Batch, Evaluator, Run, Score, inputs_of
+    from autocompress.contracts.linears import bias_of, empty_linear, is_linear, make_linear, weight_of
     from autocompress.contracts.model import LoadedModel
     from autocompress.contracts.runtime import Program, Runtime
     from autocompress.contracts.technique import Calibration, Group, Replacement, Stage, Statistics, Technique
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from autocompress.loading.pretrained import has_pooler_option, load_tokenizer, load_weights, quiet
     from autocompress.measure.isa import usable_flags
     from autocompress.plugin.hooks import PROJECT, hookimpl
-    from autocompress.structure.linears import bias_of, empty_linear, is_linear, make_linear, weight_of
     from autocompress.structure.nested import float_tensors
 
 _HOME = {
@@ -63,22 +63,22 @@ _HOME = {
     "TrialError": "autocompress.errors",
     "UsageError": "autocompress.errors",
     "Value": "autocompress.core.domain",
-    "bias_of": "autocompress.structure.linears",
+    "bias_of": "autocompress.contracts.linears",
     "bounded_build": "autocompress.artifact.limits",
     "cause": "autocompress.basics.schema",
     "check_amount": "autocompress.artifact.limits",
     "check_numbers": "autocompress.artifact.limits",
-    "empty_linear": "autocompress.structure.linears",
+    "empty_linear": "autocompress.contracts.linears",
     "example_inputs": "autocompress.loading.inputs",
     "float_tensors": "autocompress.structure.nested",
     "has_pooler_option": "autocompress.loading.pretrained",
     "has_two_towers": "autocompress.loading.inputs",
     "hookimpl": "autocompress.plugin.hooks",
     "inputs_of": "autocompress.contracts.evaluator",
-    "is_linear": "autocompress.structure.linears",
+    "is_linear": "autocompress.contracts.linears",
     "load_tokenizer": "autocompress.loading.pretrained",
     "load_weights": "autocompress.loading.pretrained",
-    "make_linear": "autocompress.structure.linears",
+    "make_linear": "autocompress.contracts.linears",
     "most_modules": "autocompress.artifact.limits",
     "near_misses": "autocompress.basics.matching",
     "python_topics": "autocompress.data",
@@ -90,7 +90,7 @@ _HOME = {
     "text_encoder": "autocompress.loading.inputs",
     "unknown": "autocompress.basics.matching",
     "usable_flags": "autocompress.measure.isa",
-    "weight_of": "autocompress.structure.linears",
+    "weight_of": "autocompress.contracts.linears",
 }
 __all__ = [
     "PROJECT",

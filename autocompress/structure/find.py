@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from autocompress.contracts.linears import is_linear, weight_of
 from autocompress.core.layer import Layer, Role
 from autocompress.errors import ModelError
 from autocompress.structure.candidate import Candidate
 from autocompress.structure.groups import find_groups
 from autocompress.structure.inputs import trace_all
-from autocompress.structure.linears import is_linear, weight_of
 from autocompress.structure.mixing import own_attention
 from autocompress.structure.modules import nearest, owner_of
 from autocompress.structure.named import fused_attention

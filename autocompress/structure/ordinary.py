@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.structure.linears import bias_of, is_linear, weight_of
+from autocompress.contracts.linears import bias_of, is_linear, weight_of
 from autocompress.structure.nested import main_input
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from autocompress.contracts.linears import bias_of, make_linear, weight_of
 from autocompress.core.layer import Role
 from autocompress.structure.candidate import Candidate
-from autocompress.structure.linears import bias_of, make_linear, weight_of
 from autocompress.structure.modules import installed
 from autocompress.structure.nested import main_output
 from autocompress.structure.replay import Recorded, record

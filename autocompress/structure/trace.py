@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.contracts.evaluator import inputs_of
+from autocompress.contracts.linears import is_linear
 from autocompress.errors import ModelError
 from autocompress.structure.graph import tracking
-from autocompress.structure.linears import is_linear
 from autocompress.structure.nested import main_input, main_output, map_tensors
 from autocompress.structure.ordinary import oddity
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.basics.process_state import clean_state
+from autocompress.contracts.linears import is_linear, weight_of
 from autocompress.contracts.technique import Calibration, Group, Replacement, Statistics
 from autocompress.core.layer import Layer, Role
-from autocompress.structure.linears import is_linear, weight_of
 from autocompress.testing.modules import Attention, Ffn, FusedFfn, InterleavedAttention, One
 
 HIDDEN, WIDTH, HEADS, HEAD_DIM = 64, 128, 4, 16

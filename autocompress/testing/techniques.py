@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from autocompress.contracts.linears import is_linear, leaves, make_linear, weight_of
 from autocompress.contracts.technique import Replacement, Stage, Technique
 from autocompress.core.domain import Domain, Value
 from autocompress.core.layer import KINDS
 from autocompress.core.target import Target
 from autocompress.plugin.registry import missing
-from autocompress.structure.linears import is_linear, leaves, make_linear, weight_of
 from autocompress.testing import checks
 from autocompress.testing.groups import Case, all_cases, narrowed
 from autocompress.testing.state import CleanState

@@ -79,7 +79,7 @@ class Mine(torch.nn.Module):
         return self.up(x)
 """
 USER = """
-import torch, autocompress.artifact as a
+import torch, autocompress.sessions as a
 from autocompress.measure.machine import detect_target
 from mine import Mine
 target = detect_target("cpu", batch=2, threads=1)

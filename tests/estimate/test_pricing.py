@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autocompress.contracts.linears import bias_of, make_linear, weight_of
 from autocompress.contracts.technique import Calibration, Group, Replacement, Stage, Technique
 from autocompress.core.domain import Domain, Value
 from autocompress.core.layer import Layer
@@ -30,7 +31,6 @@ from autocompress.request.request import SearchRequest
 from autocompress.request.setup import Setup, set_up
 from autocompress.space.binding import Binding, Slot
 from autocompress.storage.store import Store
-from autocompress.structure.linears import bias_of, make_linear, weight_of
 
 ROWS = 48
 

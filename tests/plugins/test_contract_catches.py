@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from autocompress.contracts.linears import bias_of, empty_linear, make_linear, weight_of
 from autocompress.contracts.technique import Calibration, Group, Replacement, Stage, Technique
 from autocompress.core.domain import Choice, Domain, Value
 from autocompress.core.layer import Layer
 from autocompress.core.target import Target
 from autocompress.errors import TrialError
-from autocompress.structure.linears import bias_of, empty_linear, make_linear, weight_of
 from autocompress.testing import TechniqueContract
 from autocompress.testing.groups import all_cases
 

@@ -9,9 +9,9 @@ from autocompress_lowrank.svd import Svd
 from autocompress_lowrank.whitening import factors
 from torch import Tensor, nn
 
+from autocompress.contracts.linears import make_linear
 from autocompress.contracts.technique import Replacement
 from autocompress.errors import TrialError
-from autocompress.structure.linears import make_linear
 from autocompress.testing.groups import Case, all_cases, correlated, narrowed
 
 

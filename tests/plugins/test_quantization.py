@@ -18,11 +18,11 @@ from autocompress_quantization.rounding import round_rows
 from torch import Tensor, nn
 
 from autocompress.cli.kernels import example_targets
+from autocompress.contracts.linears import weight_of
 from autocompress.contracts.technique import Group
 from autocompress.core.layer import Layer, Role
 from autocompress.core.target import Target
 from autocompress.errors import TrialError
-from autocompress.structure.linears import weight_of
 from autocompress.testing import checks
 from autocompress.testing.groups import Case, all_cases
 
