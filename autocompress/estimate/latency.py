@@ -42,6 +42,8 @@ Dense = tuple[nn.Module, tuple[int, int] | None, Recorded]
 ROUNDS, SECONDS = 40, 1.0
 FITS = 2**20
 """Bytes of a model that stays in the caches whole: its layers need no copies to go through."""
+MOST_COPIES = 32
+"""Of one layer: more of a small one take long to build, and go through the private caches no more than these."""
 CACHE = 32 * 2**20
 """Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
 
@@ -173,7 +175,7 @@ class CostTable:
         if self._weights < FITS:
             return 1
         size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
-        return 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
+        return min(MOST_COPIES, 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1))
 
     def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
         with device_lock(self._target.device), torch.inference_mode():
