@@ -1,11 +1,21 @@
-"""What the engine hands back: finished trials, fronts, and what the search added to the plain sweep."""
+"""What the engine hands out and back: proposals, finished trials, fronts, what the search added to the sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autocompress.engine.problem import Assignment, Resource
+from autocompress.engine.problem import Assignment, Forecast, Resource
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A policy to evaluate: who proposed it, and what is expected of it. `number` is the trial's that it becomes."""
+
+    number: int
+    assignment: Assignment
+    proposer: str
+    forecast: Forecast = field(default_factory=Forecast)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""What a search knows: the fitted tables, the finished trials, the proposals that are out, and what one more would add.
+
+A proposal that is out counts with what the tables forecast of it (a "liar" that says the likeliest), so that the next
+one is worth something beside it. Finished trials alone decide rewards and progress.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from autocompress.engine.hypervolume import Improvement
+from autocompress.engine.model import Model
+from autocompress.engine.problem import LOSS, Assignment, Problem
+from autocompress.engine.proposals import lowest_fraction
+from autocompress.engine.scale import hoped
+from autocompress.engine.space import Space
+from autocompress.engine.surrogate import GROUPS
+from autocompress.engine.tables import Floats, Ints, as_array
+from autocompress.engine.trial import Proposal, Refit, Trial
+
+
+class State:
+    """Finished `trials` and proposals that are `out`, by number; `seen` are the policies of both."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.model = Model(problem)
+        self.space = Space(problem)
+        self.trials: list[Trial] = []
+        self.out: dict[int, Proposal] = {}
+        self.seen: set[Assignment] = set()
+        self.refits: list[Refit] = []
+        self.lowest = lowest_fraction(self.model)
+        self._volume: Improvement | None = None
+        self._ideal: Floats = np.zeros(len(problem.objectives))
+
+    @property
+    def done(self) -> list[Trial]:
+        """The trials that did not fail."""
+        return [trial for trial in self.trials if not trial.failed]
+
+    @property
+    def sweep(self) -> list[Trial]:
+        """The trials of the plain sweep."""
+        return [trial for trial in self.trials if trial.stage == "sweep"]
+
+    @property
+    def anchored(self) -> bool:
+        """Whether there is a reference point yet: from then on volumes mean something."""
+        return bool(np.all(np.isfinite(self.space.reference)))
+
+    def anchor(self) -> None:
+        """Fix the reference point by the sweep's trials, or by all if there was no sweep."""
+        self.space.anchor(self.sweep or self.trials)
+        self._volume = None
+
+    def propose(self, proposal: Proposal) -> None:
+        """One more proposal is out."""
+        self.out[proposal.number] = proposal
+        self.seen.add(proposal.assignment)
+
+    def add(self, trial: Trial) -> float | None:
+        """One more trial; returns the share of the front's box that it added, None before there is an `anchor`."""
+        self.out.pop(trial.number, None)
+        self.seen.add(trial.assignment)
+        gain = None
+        if self.anchored:
+            gain = self._extend(trial) if trial.feasible else 0.0
+        self.trials.append(trial)
+        if trial.stage == "sweep":
+            # Whole models are not the sum of their layers: even the plain sweep aims by what it has measured.
+            self.learn_resources()
+            if self.anchored:  # it was still out when the rounds began
+                self.anchor()
+        return gain
+
+    def _extend(self, trial: Trial) -> float:
+        volume, point = self._front(), self.space.of([trial])
+        box = float(np.prod(np.maximum(self.space.reference - self._ideal, 1e-12)))
+        gain = float(volume.gain(point)[0]) / box
+        volume.add(point[0])
+        if np.any(point[0] < self._ideal):
+            self._volume = None
+        return gain
+
+    def learn_resources(self) -> None:
+        """Refit the resources alone."""
+        done = self.done
+        if done:
+            self.model.learn_resources([trial.assignment for trial in done], [trial.values for trial in done])
+
+    def refit(self) -> None:
+        """Refit all tables to the finished trials."""
+        done = self.done
+        if len(done) < 4:
+            return
+        spreads = np.array([trial.spread.get(LOSS, 0.0) for trial in done])
+        self.model.learn([trial.assignment for trial in done], [trial.values for trial in done], spreads)
+        fit = self.model.surrogate.refit()
+        self.lowest = lowest_fraction(self.model)
+        scales = dict(zip(GROUPS, fit.scales, strict=True))
+        lines = tuple(self.model.resources.values())
+        self.refits.append(Refit(len(self.trials), fit.error, fit.misfit, scales, lines))
+
+    def gains(self, policies: Ints, optimism: float = 0.0) -> Floats:
+        """Predicted hypervolume added by each policy (C, L), the loss lowered by `optimism` standard deviations.
+
+        Policies predicted beyond a limit rank last.
+        """
+        values = self.model.predict(policies)
+        if optimism and LOSS in values:
+            values[LOSS] = hoped(values[LOSS], optimism * self.model.surrogate.uncertainty(policies))
+        return self.added(values)
+
+    def added(self, values: dict[str, Floats]) -> Floats:
+        """Hypervolume that policies of these values (C,) would add to the front and to what is out."""
+        gains = self._with_out().gain(self.space.points(values))
+        return np.asarray(gains - self._excess(values))
+
+    def progress(self) -> float:
+        """Share of the box that the front dominates."""
+        return self.space.dominated(self.space.front(self.trials), self.space.ideal(self.trials))
+
+    def _excess(self, values: dict[str, Floats]) -> Floats:
+        """By how much policies are beyond the limits, relative to them, summed: (C,)."""
+        total = np.zeros(len(next(iter(values.values()))))
+        for limit in self.problem.limits:
+            excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
+            total = total + np.maximum(0.0, excess)
+        return total
+
+    def _front(self) -> Improvement:
+        """The front as something to improve on; built anew only when a trial moved the ideal point."""
+        if self._volume is None:
+            self._ideal = self.space.ideal(self.trials)
+            front = self.space.front(self.trials)
+            points = self.space.of(front) if front else np.zeros((0, len(self._ideal)))
+            self._volume = Improvement(points, self.space.reference, self._ideal)
+        return self._volume
+
+    def _with_out(self) -> Improvement:
+        """The front, and what is out where it is forecast to be."""
+        volume = self._front()
+        if self.out:
+            values = self.model.predict(as_array([proposal.assignment for proposal in self.out.values()]))
+            volume = copy(volume)  # `add` replaces its arrays, and edits none
+            for point in self.space.points(values)[self._excess(values) <= 0]:
+                volume.add(point)
+        return volume
