@@ -23,7 +23,7 @@ REMEDY = "delete journal.log: what was measured is kept in measurements.jsonl."
 
 @dataclass(frozen=True)
 class _Started:
-    """What is written down of a trial before it is evaluated."""
+    """What is written down of a trial before it is evaluated, under the names of the file; `stage` is its proposer."""
 
     stage: str
     policy: Assignment
@@ -98,10 +98,10 @@ class Ledger:
             raise _damaged(frozen, f"policy: expected an option for each of {len(sizes)} units")
         return found
 
-    def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
+    def _trial(self, number: int, proposer: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
         limits = {} if outcome.cause else self.constraints(outcome)
         told = outcome.values, outcome.spread, limits, outcome.cause, outcome.seconds
-        return Trial(number, stage, policy, *told, forecast.values, forecast.sd)
+        return Trial(number, proposer, policy, *told, forecast.values, forecast.sd)
 
     def ask(self, count: int) -> list[optuna.Trial]:
         """`count` trials whose knobs the sampler chose."""
@@ -132,15 +132,15 @@ class Ledger:
         for trial in asked:
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def start(self, asked: optuna.Trial, policy: Assignment, stage: str, forecast: Forecast) -> None:
+    def start(self, asked: optuna.Trial, policy: Assignment, proposer: str, forecast: Forecast) -> None:
         """Write down the policy and what is expected of it, before it is evaluated."""
-        asked.set_user_attr("stage", stage)
+        asked.set_user_attr("stage", proposer)
         asked.set_user_attr("predicted", dict(forecast.values))
         asked.set_user_attr("predicted_sd", dict(forecast.sd))
         asked.set_user_attr("policy", list(policy))
 
     def finish(
-        self, asked: optuna.Trial, policy: Assignment, stage: str, outcome: Outcome, forecast: Forecast
+        self, asked: optuna.Trial, policy: Assignment, proposer: str, outcome: Outcome, forecast: Forecast
     ) -> Trial:
         """Tell what the evaluation found; a non-finite or missing value is a failure."""
         outcome = self._checked(outcome)
@@ -150,7 +150,7 @@ class Ledger:
             "cause": outcome.cause,
             "seconds": outcome.seconds,
         }
-        trial = self._trial(asked.number, stage, policy, outcome, forecast)
+        trial = self._trial(asked.number, proposer, policy, outcome, forecast)
         if outcome.cause is not None:
             asked.set_user_attr("cause", outcome.cause)
         for name, value in trial.constraints.items():

@@ -80,7 +80,7 @@ class Proposers:
         self._screens = "screen" in stages
         self._credit = Credit(stages)
         self._rng = np.random.default_rng(seed)
-        self._resolves = sum(trial.stage == "resolve" for trial in state.trials)
+        self._resolves = sum(trial.proposer == "resolve" for trial in state.trials)
 
     def draft(self) -> Draft | None:
         """A policy by the proposer whose turn it is, or else a local move; None if there is none."""
@@ -90,8 +90,8 @@ class Proposers:
     def told(self, trial: Trial, gain: float | None, look: float | None) -> None:
         """How a proposal did: the hypervolume that it added, where that is known, and what a race saw of it."""
         if gain is not None:
-            self._credit.add(trial.stage, gain)
-        if self._races is not None and not trial.failed and trial.stage != "sweep":
+            self._credit.add(trial.proposer, gain)
+        if self._races is not None and not trial.failed and trial.proposer != "sweep":
             self._races.told(trial.predicted[LOSS], trial.values[LOSS], look)
 
     def _resolve(self) -> Draft | None:

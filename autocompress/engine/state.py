@@ -44,7 +44,7 @@ class State:
     @property
     def sweep(self) -> list[Trial]:
         """The trials of the plain sweep."""
-        return [trial for trial in self.trials if trial.stage == "sweep"]
+        return [trial for trial in self.trials if trial.proposer == "sweep"]
 
     @property
     def anchored(self) -> bool:
@@ -69,7 +69,7 @@ class State:
         if self.anchored:
             gain = self._extend(trial) if trial.feasible else 0.0
         self.trials.append(trial)
-        if trial.stage == "sweep":
+        if trial.proposer == "sweep":
             # Whole models are not the sum of their layers: even the plain sweep aims by what it has measured.
             self.learn_resources()
             if self.anchored:  # it was still out when the rounds began

@@ -27,7 +27,7 @@ class Trial:
     """
 
     number: int
-    stage: str
+    proposer: str
     assignment: Assignment
     values: Mapping[str, float]
     spread: Mapping[str, float]
@@ -83,7 +83,7 @@ class SearchOutcome:
     @property
     def verdict(self) -> str:
         """One line: what the search added to the sweep."""
-        ours, sweep = len(self.trials), sum(trial.stage == "sweep" for trial in self.trials)
+        ours, sweep = len(self.trials), sum(trial.proposer == "sweep" for trial in self.trials)
         if not self.front:
             return f"no policy within the budgets in {ours} trials"
         if self.added <= 0.001:

@@ -65,7 +65,7 @@ def test_every_trial_was_predicted_before_it_was_evaluated(tmp_path: Path) -> No
     for trial in found.trials:
         assert {"loss", "latency"} <= trial.predicted.keys()
         assert trial.predicted_sd["latency"] > 0
-    late = [trial for trial in found.trials if trial.stage != "sweep"]
+    late = [trial for trial in found.trials if trial.proposer != "sweep"]
     errors = [abs(trial.predicted["latency"] / trial.values["latency"] - 1) for trial in late]
     assert np.mean(errors) < 0.02, "the line of 3 % was learned"
     again = run(space, 24, storage=storage)
@@ -120,7 +120,7 @@ def test_front_is_feasible_and_undominated_and_the_sweep_is_reported() -> None:
     assert found.added == pytest.approx(found.hypervolume - found.sweep_hypervolume)
     assert "sweep" in found.verdict
     assert found.reference["latency"] == 8.0
-    assert {trial.stage for trial in found.trials} == {"sweep", "resolve", "tpe", "local"}
+    assert {trial.proposer for trial in found.trials} == {"sweep", "resolve", "tpe", "local"}
 
 
 def test_nothing_added_is_said() -> None:

@@ -78,7 +78,7 @@ def test_outcomes_in_any_order_give_a_valid_study(at_once: int, order: str) -> N
         assert trial.assignment == proposal.assignment
         assert trial.values == score(trial.assignment).values
         assert trial.predicted == proposal.forecast.values
-    assert {trial.stage for trial in found.trials} == {"sweep", "resolve", "tpe", "local"}
+    assert {trial.proposer for trial in found.trials} == {"sweep", "resolve", "tpe", "local"}
     assert found.front
     assert 0 < found.sweep_hypervolume <= found.hypervolume <= 1
 
