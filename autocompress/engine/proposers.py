@@ -1,19 +1,19 @@
-"""Who proposes: the plain sweep, then solves on refitted tables, TPE over knobs, and local moves.
+"""Who proposes: the plain sweep, then solves on refitted tables and TPE over knobs, in turn.
 
 "resolve" solves the next target of an even sequence on tables refitted to all trials; "tpe" asks Optuna for knobs, maps
-them through the allocator and takes the one that a surrogate expects most of; "local" switches one or two options of a
-front member. Each has a least share of the trials, the rest goes to the one that lately added most (`Credit`).
+them through the allocator and takes the one that a surrogate expects most of. Where neither finds a policy that is new,
+"local" switches one or two options of a front member.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import optuna
 
-from autocompress.engine.credit import Credit
 from autocompress.engine.knobs import Knobs
 from autocompress.engine.ledger import Ledger
 from autocompress.engine.problem import LOSS, Assignment
@@ -23,6 +23,7 @@ from autocompress.engine.state import State
 from autocompress.engine.tables import Floats, Ints, as_array
 from autocompress.engine.trial import Trial
 
+_TURNS = ("resolve", "tpe", "resolve")
 _AT_LIMIT = 3
 _MOVES = 256
 _HOPEFUL = 24
@@ -71,26 +72,29 @@ class Sweep:
 
 
 class Proposers:
-    """What proposes once the sweep is out."""
+    """What proposes once the sweep is out: TPE every third policy, solves the others, local moves what is left.
+
+    Measured on 48 layers, 12 problems of all kinds, against giving each its share by what it lately added (TPE every
+    fifth or sixth, local moves every sixth): hypervolume -0.001 / -0.000 / +0.000 of the true front's at 50 / 100 / 200
+    evaluations, none of which differs by more than its standard error.
+    """
 
     def __init__(
         self, state: State, ledger: Ledger, knobs: Knobs, stages: frozenset[str], races: Races | None, seed: list[int]
     ) -> None:
         self._state, self._ledger, self._knobs, self._races = state, ledger, knobs, races
         self._screens = "screen" in stages
-        self._credit = Credit(stages)
+        turns = [name for name in _TURNS if name in stages] or ["tpe"]
+        self._turns = cycle({"resolve": self._resolve, "tpe": self._tpe}[name] for name in turns)
         self._rng = np.random.default_rng(seed)
         self._resolves = sum(trial.proposer == "resolve" for trial in state.trials)
 
     def draft(self) -> Draft | None:
         """A policy by the proposer whose turn it is, or else a local move; None if there is none."""
-        proposer = self._credit.next_stage()
-        return {"resolve": self._resolve, "tpe": self._tpe, "local": self._local}[proposer]() or self._local()
+        return next(self._turns)() or self._local()
 
-    def told(self, trial: Trial, gain: float | None, look: float | None) -> None:
-        """How a proposal did: the hypervolume that it added, where that is known, and what a race saw of it."""
-        if gain is not None:
-            self._credit.add(trial.proposer, gain)
+    def told(self, trial: Trial, look: float | None) -> None:
+        """How a proposal did, and what a race saw of it: how far races are to be trusted."""
         if self._races is not None and not trial.failed and trial.proposer != "sweep":
             self._races.told(trial.predicted[LOSS], trial.values[LOSS], look)
 

@@ -1,7 +1,7 @@
 """What a search knows: the fitted tables, the finished trials, the proposals that are out, and what one more would add.
 
 A proposal that is out counts with what the tables forecast of it (a "liar" that says the likeliest), so that the next
-one is worth something beside it. Finished trials alone decide rewards and progress.
+one is worth something beside it. Finished trials alone decide progress.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class State:
         self.refits: list[Refit] = []
         self.lowest = lowest_fraction(self.model)
         self._volume: Improvement | None = None
-        self._ideal: Floats = np.zeros(len(problem.objectives))
 
     @property
     def done(self) -> list[Trial]:
@@ -61,29 +60,17 @@ class State:
         self.out[proposal.number] = proposal
         self.seen.add(proposal.assignment)
 
-    def add(self, trial: Trial) -> float | None:
-        """One more trial; returns the share of the front's box that it added, None before there is an `anchor`."""
+    def add(self, trial: Trial) -> None:
+        """One more trial."""
         self.out.pop(trial.number, None)
         self.seen.add(trial.assignment)
-        gain = None
-        if self.anchored:
-            gain = self._extend(trial) if trial.feasible else 0.0
         self.trials.append(trial)
+        self._volume = None
         if trial.proposer == "sweep":
             # Whole models are not the sum of their layers: even the plain sweep aims by what it has measured.
             self.learn_resources()
             if self.anchored:  # it was still out when the rounds began
                 self.anchor()
-        return gain
-
-    def _extend(self, trial: Trial) -> float:
-        volume, point = self._front(), self.space.of([trial])
-        box = float(np.prod(np.maximum(self.space.reference - self._ideal, 1e-12)))
-        gain = float(volume.gain(point)[0]) / box
-        volume.add(point[0])
-        if np.any(point[0] < self._ideal):
-            self._volume = None
-        return gain
 
     def learn_resources(self) -> None:
         """Refit the resources alone."""
@@ -132,12 +119,11 @@ class State:
         return total
 
     def _front(self) -> Improvement:
-        """The front as something to improve on; built anew only when a trial moved the ideal point."""
+        """The front as something to improve on."""
         if self._volume is None:
-            self._ideal = self.space.ideal(self.trials)
-            front = self.space.front(self.trials)
-            points = self.space.of(front) if front else np.zeros((0, len(self._ideal)))
-            self._volume = Improvement(points, self.space.reference, self._ideal)
+            ideal, front = self.space.ideal(self.trials), self.space.front(self.trials)
+            points = self.space.of(front) if front else np.zeros((0, len(ideal)))
+            self._volume = Improvement(points, self.space.reference, ideal)
         return self._volume
 
     def _with_out(self) -> Improvement:

@@ -26,7 +26,7 @@ from autocompress.engine.state import State
 from autocompress.engine.trial import Proposal, SearchOutcome, Trial
 from autocompress.storage.journal import open_study
 
-STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit", "local"})
+STAGES = frozenset({"sweep", "resolve", "tpe", "screen", "refit"})
 _ROUND = 4
 _SETTLED = 0.005
 _HOPELESS = 12
@@ -111,7 +111,8 @@ class Study:
             raise ValueError(f"proposal {proposal.number} is not out: it was told before, or is another study's")
         trial = self._ledger.finish(draft.asked, draft.policy, draft.proposer, outcome, proposal.forecast)
         del self._drafts[proposal.number]
-        self._proposers.told(trial, self._state.add(trial), draft.look)
+        self._state.add(trial)
+        self._proposers.told(trial, draft.look)
         return trial
 
     def outcome(self) -> SearchOutcome:

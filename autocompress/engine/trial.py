@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -82,10 +83,18 @@ class SearchOutcome:
 
     @property
     def verdict(self) -> str:
-        """One line: what the search added to the sweep."""
+        """One line: what the search added to the sweep, and who proposed what is on the front."""
         ours, sweep = len(self.trials), sum(trial.proposer == "sweep" for trial in self.trials)
         if not self.front:
             return f"no policy within the budgets in {ours} trials"
         if self.added <= 0.001:
             return f"the search added nothing to the plain sweep ({sweep} of {ours} trials)"
-        return f"the search added {self.added:.3f} of hypervolume to the plain sweep's {self.sweep_hypervolume:.3f}"
+        return (
+            f"the search added {self.added:.3f} of hypervolume to the plain sweep's {self.sweep_hypervolume:.3f};"
+            f" on the front: {self._shares()}"
+        )
+
+    def _shares(self) -> str:
+        """Trials on the front, of all, by proposer: "2 of 16 by sweep, 9 of 110 by resolve"."""
+        trials, front = (Counter(trial.proposer for trial in chosen) for chosen in (self.trials, self.front))
+        return ", ".join(f"{front[name]} of {count} by {name}" for name, count in trials.items())
