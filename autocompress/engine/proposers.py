@@ -104,9 +104,8 @@ class Proposers:
             self._resolves += 1
             # The policy that uses the budget up is what most users came for: it is solved again on better tables.
             at_limit = state.problem.limits and self._resolves % _AT_LIMIT == 1
-            fractions = next_fractions(model, self._resolves, state.lowest)
-            if at_limit:
-                fractions = (1.0,) * len(model.swept)
+            limit = (1.0,) * len(model.swept)
+            fractions = limit if at_limit else next_fractions(model, self._resolves, state.lowest)
             policy = model.solve(fractions)
             if policy not in state.seen:
                 others: list[Assignment] = []
@@ -120,9 +119,10 @@ class Proposers:
         state, model, knobs = self._state, self._state.model, self._knobs
         # Asking costs more the more trials there are; the screen matters most while there are few.
         asked = self._ledger.ask(max(1, min(6, 400 // max(1, len(state.trials)))) if self._screens else 1)
+        alone = len(asked) == 1  # to choose among several, solves without couplings are good enough, and cheaper
         options: list[tuple[optuna.Trial, Assignment]] = []
         for trial in asked:
-            policy = model.solve(knobs.fractions(trial.params), knobs, trial.params, coupled=False)
+            policy = model.solve(knobs.fractions(trial.params), knobs, trial.params, coupled=alone)
             if policy not in state.seen:
                 options.append((trial, policy))
         if not options:
@@ -132,7 +132,7 @@ class Proposers:
         raced, look = self._raced([options[i][1] for i in order])
         chosen, policy = next(option for option in options if option[1] == raced)
         self._ledger.discard([trial for trial in asked if trial is not chosen])
-        settled = model.solve(knobs.fractions(chosen.params), knobs, chosen.params)
+        settled = policy if alone else model.solve(knobs.fractions(chosen.params), knobs, chosen.params)
         return Draft(chosen, policy if settled in state.seen else settled, "tpe", look)
 
     def _local(self) -> Draft | None:

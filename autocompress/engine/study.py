@@ -42,7 +42,10 @@ class Stop:
 
 
 class Study:
-    """Proposes policies of `problem` and learns from their outcomes, told in any order."""
+    """Proposes policies of `problem` and learns from their outcomes, told in any order; for one thread at a time.
+
+    seed, storage, study_name, sampler, stages and screen are those of `search`.
+    """
 
     def __init__(
         self,
@@ -86,9 +89,7 @@ class Study:
         return bool(self._state.out) and not self.over
 
     def ask(self) -> Proposal | None:
-        """A policy to evaluate that is neither out nor evaluated; None when `over`, or while nothing is left but
-        `waiting` for an outcome to be told.
-        """
+        """A policy to evaluate that is neither out nor evaluated, or None: the study is `over`, or `waiting`."""
         if self.over or self._ended():
             return None
         proposal = self._again()
@@ -96,10 +97,9 @@ class Study:
             draft = self._swept() or self._drafted()
             if draft is None:
                 return None
-            proposal = Proposal(
-                draft.asked.number, draft.policy, draft.proposer, self._state.model.forecast(draft.policy)
-            )
-            self._ledger.start(draft.asked, draft.policy, draft.proposer, proposal.forecast)
+            forecast = self._state.model.forecast(draft.policy)
+            proposal = Proposal(draft.asked.number, draft.policy, draft.proposer, forecast)
+            self._ledger.start(draft.asked, draft.policy, draft.proposer, forecast)
             self._drafts[proposal.number] = draft
         self._state.propose(proposal)
         return proposal
