@@ -1,12 +1,10 @@
 """What a search knows: the fitted tables, the finished trials, the proposals that are out, and what one more would add.
 
-A proposal that is out counts with what the tables forecast of it (a "liar" that says the likeliest), so that the next
-one is worth something beside it. Finished trials alone decide progress.
+A proposal that is out is never proposed again, but adds nothing to the front: counting it where it is forecast to be
+was measured with four out, and gained nothing (hypervolume +0.001 / +0.000 / -0.001 at 50 / 100 / 200 evaluations).
 """
 
 from __future__ import annotations
-
-from copy import copy
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from autocompress.engine.proposals import lowest_fraction
 from autocompress.engine.scale import hoped
 from autocompress.engine.space import Space
 from autocompress.engine.surrogate import GROUPS
-from autocompress.engine.tables import Floats, Ints, as_array
+from autocompress.engine.tables import Floats, Ints
 from autocompress.engine.trial import Proposal, Refit, Trial
 
 
@@ -102,21 +100,16 @@ class State:
         return self.added(values)
 
     def added(self, values: dict[str, Floats]) -> Floats:
-        """Hypervolume that policies of these values (C,) would add to the front and to what is out."""
-        gains = self._with_out().gain(self.space.points(values))
-        return np.asarray(gains - self._excess(values))
+        """Hypervolume that policies of these values (C,) would add to the front, less what they break limits by."""
+        gains = self._front().gain(self.space.points(values))
+        for limit in self.problem.limits:
+            excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
+            gains = gains - np.maximum(0.0, excess)
+        return np.asarray(gains)
 
     def progress(self) -> float:
         """Share of the box that the front dominates."""
         return self.space.dominated(self.space.front(self.trials), self.space.ideal(self.trials))
-
-    def _excess(self, values: dict[str, Floats]) -> Floats:
-        """By how much policies are beyond the limits, relative to them, summed: (C,)."""
-        total = np.zeros(len(next(iter(values.values()))))
-        for limit in self.problem.limits:
-            excess = (values[limit.name] - limit.limit) / (abs(limit.limit) or 1.0)
-            total = total + np.maximum(0.0, excess)
-        return total
 
     def _front(self) -> Improvement:
         """The front as something to improve on."""
@@ -125,13 +118,3 @@ class State:
             points = self.space.of(front) if front else np.zeros((0, len(ideal)))
             self._volume = Improvement(points, self.space.reference, ideal)
         return self._volume
-
-    def _with_out(self) -> Improvement:
-        """The front, and what is out where it is forecast to be."""
-        volume = self._front()
-        if self.out:
-            values = self.model.predict(as_array([proposal.assignment for proposal in self.out.values()]))
-            volume = copy(volume)  # `add` replaces its arrays, and edits none
-            for point in self.space.points(values)[self._excess(values) <= 0]:
-                volume.add(point)
-        return volume

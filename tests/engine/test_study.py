@@ -235,19 +235,3 @@ def test_a_proposal_is_told_once_and_by_its_own_study() -> None:
     study.tell(travelled, score(proposal.assignment))
     with pytest.raises(ValueError, match="is not out"):
         study.tell(proposal, score(proposal.assignment))
-
-
-def test_what_is_out_counts_as_it_is_forecast() -> None:
-    study = Study(SPACE, Stop(60), seed=2)
-    for _ in range(30):
-        proposal = study.ask()
-        assert proposal is not None
-        study.tell(proposal, score(proposal.assignment))
-    proposal = study.ask()
-    assert proposal is not None
-    state, policy = study._state, np.array([proposal.assignment])
-    beside = float(state.gains(policy)[0])
-    state.out.clear()
-    alone = float(state.gains(policy)[0])
-    assert beside <= 1e-12
-    assert alone >= beside
