@@ -13,7 +13,7 @@ from autocompress.core.policy import Policy
 class Trial:
     """A policy, its measured values, and its budget constraints (at most 0 when kept).
 
-    number       position in the search, from 0.   stage: ``sweep``, ``tpe`` or ``local``.
+    number       position in the search, from 0.   stage: who proposed it, such as ``tpe``.
     values       objective name to value in SI units, in the objective's own direction.
     predicted    the same from the tables, before anything was measured.
     low, high    the interval of each measured value.

@@ -1,8 +1,9 @@
 """The search engine: option tables and an evaluation function in, a front of policies out."""
 
-from autocompress.engine.loop import search
+from autocompress.engine.loop import attempt, search
 from autocompress.engine.problem import LOSS, Assignment, Evaluate, Limit, Option, Outcome, Problem, Resource, Unit
-from autocompress.engine.trial import Refit, SearchOutcome, Trial
+from autocompress.engine.study import Stop, Study
+from autocompress.engine.trial import Proposal, Refit, SearchOutcome, Trial
 
 __all__ = [
     "LOSS",
@@ -12,10 +13,14 @@ __all__ = [
     "Option",
     "Outcome",
     "Problem",
+    "Proposal",
     "Refit",
     "Resource",
     "SearchOutcome",
+    "Stop",
+    "Study",
     "Trial",
     "Unit",
+    "attempt",
     "search",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import optuna
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from autocompress.basics.schema import shaped
 from autocompress.engine.knobs import Knobs
 from autocompress.engine.problem import Assignment, Forecast, Outcome, Problem
-from autocompress.engine.trial import Trial
+from autocompress.engine.trial import Proposal, Trial
 from autocompress.errors import RunError
 
 Z = 1.0
@@ -23,7 +23,7 @@ REMEDY = "delete journal.log: what was measured is kept in measurements.jsonl."
 
 @dataclass(frozen=True)
 class _Started:
-    """What is written down of a trial before it is evaluated."""
+    """What is written down of a trial before it is evaluated, under the names of the file; `stage` is its proposer."""
 
     stage: str
     policy: Assignment
@@ -53,14 +53,21 @@ class Ledger:
         self.study = study
         self.space = knobs.distributions()
 
-    def restore(self) -> tuple[list[Trial], list[tuple[Assignment, dict[str, float], str]]]:
-        """Finished trials of an earlier run, and policies that were being evaluated when it stopped."""
-        pending: list[tuple[Assignment, dict[str, float], str]] = []
+    def restore(self) -> tuple[list[Trial], list[Proposal]]:
+        """Finished trials of an earlier run, and proposals that were out when it stopped, each in order.
+
+        The latter stay open in the journal until they are started again: a second kill must not lose them.
+        """
+        pending: list[Proposal] = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "policy" in frozen.user_attrs:
+            if "outcome" in frozen.user_attrs:  # killed between the last two lines of `finish`
+                self._close(frozen.number, self._stored(frozen, _Finished).outcome)
+            elif "policy" in frozen.user_attrs:
                 started = self._stored(frozen, _Started)
-                pending.append((started.policy, dict(frozen.params), started.stage))
-            self.study.tell(frozen.number, state=TrialState.FAIL)
+                forecast = Forecast(started.predicted, started.predicted_sd)
+                pending.append(Proposal(frozen.number, started.policy, started.stage, forecast))
+            else:
+                self.drop(frozen.number)
         while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self.study.tell(self.study.ask(self.space), state=TrialState.FAIL)
         done = [
@@ -91,10 +98,10 @@ class Ledger:
             raise _damaged(frozen, f"policy: expected an option for each of {len(sizes)} units")
         return found
 
-    def _trial(self, number: int, stage: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
+    def _trial(self, number: int, proposer: str, policy: Assignment, outcome: Outcome, forecast: Forecast) -> Trial:
         limits = {} if outcome.cause else self.constraints(outcome)
         told = outcome.values, outcome.spread, limits, outcome.cause, outcome.seconds
-        return Trial(number, stage, policy, *told, forecast.values, forecast.sd)
+        return Trial(number, proposer, policy, *told, forecast.values, forecast.sd)
 
     def ask(self, count: int) -> list[optuna.Trial]:
         """`count` trials whose knobs the sampler chose."""
@@ -105,20 +112,35 @@ class Ledger:
         self.study.enqueue_trial(dict(values))
         return self.study.ask(self.space)
 
+    def knobs_of(self, number: int) -> dict[str, float]:
+        """The knobs that a trial was asked for with."""
+        return dict(self.study.get_trials(deepcopy=False)[number].params)
+
+    def start_again(self, pending: Proposal) -> tuple[optuna.Trial, Proposal]:
+        """A new trial for what an earlier run had out; the old one is closed once the new one is written down."""
+        asked = self.ask_for(self.knobs_of(pending.number))
+        self.start(asked, pending.assignment, pending.proposer, pending.forecast)
+        self.drop(pending.number)
+        return asked, replace(pending, number=asked.number)
+
+    def drop(self, number: int) -> None:
+        """Close a trial that an earlier run left open."""
+        self.study.tell(number, state=TrialState.FAIL)
+
     def discard(self, asked: Sequence[optuna.Trial]) -> None:
         """Tell FAIL, which samplers ignore."""
         for trial in asked:
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def start(self, asked: optuna.Trial, policy: Assignment, stage: str, forecast: Forecast) -> None:
+    def start(self, asked: optuna.Trial, policy: Assignment, proposer: str, forecast: Forecast) -> None:
         """Write down the policy and what is expected of it, before it is evaluated."""
-        asked.set_user_attr("stage", stage)
+        asked.set_user_attr("stage", proposer)
         asked.set_user_attr("predicted", dict(forecast.values))
         asked.set_user_attr("predicted_sd", dict(forecast.sd))
         asked.set_user_attr("policy", list(policy))
 
     def finish(
-        self, asked: optuna.Trial, policy: Assignment, stage: str, outcome: Outcome, forecast: Forecast
+        self, asked: optuna.Trial, policy: Assignment, proposer: str, outcome: Outcome, forecast: Forecast
     ) -> Trial:
         """Tell what the evaluation found; a non-finite or missing value is a failure."""
         outcome = self._checked(outcome)
@@ -128,16 +150,21 @@ class Ledger:
             "cause": outcome.cause,
             "seconds": outcome.seconds,
         }
-        trial = self._trial(asked.number, stage, policy, outcome, forecast)
-        asked.set_user_attr("outcome", stored)
+        trial = self._trial(asked.number, proposer, policy, outcome, forecast)
         if outcome.cause is not None:
             asked.set_user_attr("cause", outcome.cause)
-            self.study.tell(asked, state=TrialState.FAIL)
-            return trial
         for name, value in trial.constraints.items():
             asked.set_constraint(name, value)
-        self.study.tell(asked, [outcome.values[name] for name in self.problem.objectives])
+        asked.set_user_attr("outcome", stored)
+        self._close(asked.number, outcome)
         return trial
+
+    def _close(self, number: int, outcome: Outcome) -> None:
+        """Tell the sampler; everything else of the trial is written down."""
+        if outcome.cause is not None:
+            self.study.tell(number, state=TrialState.FAIL)
+        else:
+            self.study.tell(number, [outcome.values[name] for name in self.problem.objectives])
 
     def _checked(self, outcome: Outcome) -> Outcome:
         if outcome.cause is not None:

@@ -31,11 +31,14 @@ Gains = Callable[[Floats, list[int]], Floats]
 
 
 class Races:
-    """The races of one search, and how far off the surrogate and the first rows have been."""
+    """The races of one search, and how far off the surrogate and the first rows have been.
+
+    look    what the latest winner lost on the rows that were seen of it; None if no policy ran.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._last: float | None = None
+        self.look: float | None = None
         self._looks: list[float] = []
         self._misses: list[float] = []
 
@@ -51,6 +54,7 @@ class Races:
 
     def winner(self, policies: Sequence[Assignment], predicted: Floats, gains: Gains) -> int:
         """Index of the policy to evaluate; ``predicted`` losses and those seen count by how far off each has been."""
+        self.look = None
         alive, seen = list(range(len(policies))), [list[float]() for _ in policies]
         leader = 0
         for rung in range(RUNGS):
@@ -78,14 +82,13 @@ class Races:
             alive = [index for index, hope in zip(alive, hopeful, strict=True) if hope or index == leader]
             if len(alive) == 1:
                 break
-        self._last = float(np.mean(seen[leader]))
+        self.look = float(np.mean(seen[leader]))
         return leader
 
-    def told(self, predicted: float, loss: float) -> None:
-        """What a policy was predicted to lose and has lost on all rows; the latest winner's, if a race was held."""
-        if self._last is not None and self._last > 0 and loss > 0:
-            self._looks = [*self._looks, float(np.log(loss / self._last))][-_REMEMBERED:]
-        self._last = None
+    def told(self, predicted: float, loss: float, look: float | None = None) -> None:
+        """What a policy was predicted to lose and has lost on all rows; `look` on those of the race that it won."""
+        if look is not None and look > 0 and loss > 0:
+            self._looks = [*self._looks, float(np.log(loss / look))][-_REMEMBERED:]
         self._misses = [*self._misses, apart(loss, predicted)][-_REMEMBERED:]
 
     def _scale(self) -> float:

@@ -89,7 +89,7 @@ class Space:
 
     def outcome(self, trials: Sequence[Trial], refits: Sequence[Refit], stopped_because: str) -> SearchOutcome:
         """The finished search, beside what its plain sweep reached."""
-        sweep = [trial for trial in trials if trial.stage == "sweep"]
+        sweep = [trial for trial in trials if trial.proposer == "sweep"]
         if not np.all(np.isfinite(self.reference)):
             self.anchor(sweep or trials)
         front, sweep_front, ideal = self.front(trials), self.front(sweep), self.ideal(trials)

@@ -1,11 +1,22 @@
-"""What the engine hands back: finished trials, fronts, and what the search added to the plain sweep."""
+"""What the engine hands out and back: proposals, finished trials, fronts, what the search added to the sweep."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autocompress.engine.problem import Assignment, Resource
+from autocompress.engine.problem import Assignment, Forecast, Resource
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A policy to evaluate: who proposed it, and what is expected of it. `number` is the trial's that it becomes."""
+
+    number: int
+    assignment: Assignment
+    proposer: str
+    forecast: Forecast = field(default_factory=Forecast)
 
 
 @dataclass(frozen=True)
@@ -17,7 +28,7 @@ class Trial:
     """
 
     number: int
-    stage: str
+    proposer: str
     assignment: Assignment
     values: Mapping[str, float]
     spread: Mapping[str, float]
@@ -72,10 +83,18 @@ class SearchOutcome:
 
     @property
     def verdict(self) -> str:
-        """One line: what the search added to the sweep."""
-        ours, sweep = len(self.trials), sum(trial.stage == "sweep" for trial in self.trials)
+        """One line: what the search added to the sweep, and who proposed what is on the front."""
+        ours, sweep = len(self.trials), sum(trial.proposer == "sweep" for trial in self.trials)
         if not self.front:
             return f"no policy within the budgets in {ours} trials"
         if self.added <= 0.001:
             return f"the search added nothing to the plain sweep ({sweep} of {ours} trials)"
-        return f"the search added {self.added:.3f} of hypervolume to the plain sweep's {self.sweep_hypervolume:.3f}"
+        return (
+            f"the search added {self.added:.3f} of hypervolume to the plain sweep's {self.sweep_hypervolume:.3f};"
+            f" on the front: {self._shares()}"
+        )
+
+    def _shares(self) -> str:
+        """Trials on the front, of all, by proposer: "2 of 16 by sweep, 9 of 110 by resolve"."""
+        trials, front = (Counter(trial.proposer for trial in chosen) for chosen in (self.trials, self.front))
+        return ", ".join(f"{front[name]} of {count} by {name}" for name, count in trials.items())

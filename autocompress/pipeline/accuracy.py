@@ -33,7 +33,7 @@ def accuracy_of(trials: Sequence[Trial], table: Table, dense: float) -> dict[str
     base = dense - table.predicted((0,) * len(table.units), "latency")
     plain = [(base + table.predicted(t.assignment, "latency")) / t.values["latency"] - 1 for t in done]
     found = {"table_mape": fmean(map(abs, plain))}
-    later = [trial for trial in done if trial.stage != "sweep" and "latency" in trial.predicted]
+    later = [trial for trial in done if trial.proposer != "sweep" and "latency" in trial.predicted]
     if later:
         errors = [trial.predicted["latency"] / trial.values["latency"] - 1 for trial in later]
         claims = [trial.predicted_sd["latency"] / trial.predicted["latency"] for trial in later]
@@ -46,7 +46,7 @@ def accuracy_of(trials: Sequence[Trial], table: Table, dense: float) -> dict[str
     single = [
         (trial.values[LOSS], sum(u.options[i].damage for u, i in zip(table.units, trial.assignment, strict=True)))
         for trial in done
-        if trial.stage == "sweep"
+        if trial.proposer == "sweep"
     ]
     joint = _logs(single)
     if len(joint) > 1:

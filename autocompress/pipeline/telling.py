@@ -29,7 +29,7 @@ class Reader:
         """``number`` counts evaluated policies; Optuna's own also counts those that were screened out."""
         policy = self.plan.table.policy(found.assignment)
         if found.failed:
-            return Trial(number, policy, found.stage, state="failed", seconds=found.seconds, cause=found.cause or "")
+            return Trial(number, policy, found.proposer, state="failed", seconds=found.seconds, cause=found.cause or "")
         values = {name: float(value) for name, value in found.values.items() if name != LOSS}
         predicted = {name: float(value) for name, value in found.predicted.items() if name != LOSS}
         for objective in self.setup.names.objectives:
@@ -43,7 +43,7 @@ class Reader:
         return Trial(
             number=number,
             policy=policy,
-            stage=found.stage,
+            stage=found.proposer,
             values=values,
             predicted=predicted,
             low={name: values[name] - half for name, half in spread.items() if name in values},

@@ -129,9 +129,7 @@ def removed() -> dict[str, Callable[[Synthetic, Front, int], Score]]:
     def without(*stages: str) -> Callable[[Synthetic, Front, int], Score]:
         return lambda truth, front, seed: ours(truth, front, seed, loop.STAGES - set(stages))
 
-    found = {
-        f"ours without {stage}": without(stage) for stage in ("sweep", "resolve", "tpe", "screen", "refit", "local")
-    }
+    found = {f"ours without {stage}": without(stage) for stage in ("sweep", "resolve", "tpe", "screen", "refit")}
     found["ours without probes"] = lambda truth, front, seed: ours(truth, front, seed, probes=0)
     found["ours without races"] = lambda truth, front, seed: ours(truth, front, seed, races=False)
     return found
