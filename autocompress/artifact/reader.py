@@ -59,7 +59,11 @@ class Artifact:
 
     @cached_property
     def program(self) -> Program:
-        return self.registry.runtime(self.manifest.runtime).load(self.model, self.path)
+        return self.program_on(self.target)
+
+    def program_on(self, target: Target) -> Program:
+        """The same for a target of its runtime and device with other threads, say."""
+        return self.registry.runtime(self.manifest.runtime).load(lambda: self.model, self.path, target=target)
 
     def example(self, target: Target | None = None) -> dict[str, Tensor] | None:
         """The inputs that were saved with it, at the batch and sequence of a target (its own), or None."""

@@ -184,7 +184,7 @@ class _Process:
         assert self.folder is not None
         artifact = load(self.folder, base=self.base, device=self.target.device, registry=self.registry)
         inputs = self._inputs(artifact)
-        program = artifact.program
+        program = artifact.program_on(self.target)
         return artifact.model, lambda: program(inputs)
 
     def _dense(self, base: nn.Module | None) -> tuple[nn.Module, Callable[[], object]]:
@@ -193,7 +193,7 @@ class _Process:
         model = base if base is not None else self._load_dense().model
         model = model.eval().to(self.target.device)
         inputs = self._inputs(None)
-        program = self.registry.runtime(self.target.runtime).lower(model, Policy(), inputs)
+        program = self.registry.runtime(self.target.runtime).lower(model, Policy(), inputs, target=self.target)
         return model, lambda: program(inputs)
 
     def _load_dense(self) -> Any:

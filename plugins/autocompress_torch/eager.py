@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,11 +40,23 @@ class TorchRuntime(Runtime):
             return "" if torch.cuda.is_available() else "this torch sees no CUDA device; use --device cpu"
         return f"device {target.device!r} is not known to the torch runtime; use cpu or cuda"
 
-    def lower(self, model: nn.Module, policy: Policy, example: Mapping[str, Tensor]) -> Program:  # noqa: ARG002
+    def key(self) -> Mapping[str, str]:
+        import torch
+
+        return {"name": self.name, "torch": torch.__version__}
+
+    def lower(
+        self,
+        model: nn.Module,
+        policy: Policy,  # noqa: ARG002
+        example: Mapping[str, Tensor],  # noqa: ARG002
+        *,
+        target: Target,  # noqa: ARG002
+    ) -> Program:
         return EagerProgram(model.eval())
 
     def save(self, program: Program, folder: Path) -> None:
         """Nothing: the model's own weights are all that this runtime needs."""
 
-    def load(self, model: nn.Module, folder: Path) -> Program:  # noqa: ARG002
-        return EagerProgram(model.eval())
+    def load(self, model: Callable[[], nn.Module], folder: Path, *, target: Target) -> Program:  # noqa: ARG002
+        return EagerProgram(model().eval())
