@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -49,6 +49,16 @@ class Runtime(ABC):
     @abstractmethod
     def lower(self, model: nn.Module, policy: Policy, example: Mapping[str, Tensor], *, target: Target) -> Program:
         """What is timed and scored. The model is not copied and must not be changed while the program is used."""
+
+    def time_module(
+        self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, target: Target
+    ) -> Callable[[], object] | None:
+        """What runs one module alone on this call in the runtime's own kernels: options are priced by timing it.
+
+        It is kept while the module is changed again. None where calling the module itself is what the runtime does.
+        """
+        del module, args, kwargs, target
+        return None
 
     @abstractmethod
     def save(self, program: Program, folder: Path) -> None:

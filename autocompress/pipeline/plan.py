@@ -76,7 +76,13 @@ def make_plan(
     check_some_bound(setup.space.name, binding, failed)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     table = CostTable(
-        setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
+        setup.registry,
+        setup.target,
+        store.memo,
+        contexts.kernels,
+        contexts.model,
+        weight_bytes(setup.model),
+        lambda: setup.program(setup.example),
     )
     prices.measure_costs(table, latency)
     sensitivity = Sensitivity(

@@ -93,6 +93,16 @@ class RuntimeContract(CleanState):
     def test_gives_outputs_in_the_models_own_form(self, form: str) -> None:
         self._check(self._lower(form)(self.example(2)), self._eager(self.example(2), form))
 
+    def test_times_a_module_alone_if_it_does_not_call_it(self) -> None:
+        linear = self.model().get_submodule("up")
+        x = self.example()["x"]
+        with torch.no_grad():
+            expected = linear(x)
+            call = self.runtime.time_module(linear, (x,), {}, target=self.target)
+            if call is not None:
+                linear.get_parameter("weight").mul_(2.0)  # what is timed stays what it was
+                self._check(call(), expected)
+
     def test_needs_no_gradient_and_changes_no_weight(self) -> None:
         model = self.model().requires_grad_(True)
         before = {name: value.clone() for name, value in model.state_dict().items()}
