@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from autocompress.contracts.precision import Precision
 from autocompress.core.policy import Policy
 from autocompress.core.target import Target
 
@@ -30,10 +31,14 @@ class Runtime(ABC):
 
     name          unique among all installed plugins.
     requires      libraries that must be importable.
+    builds_fast   whether a program is made at once; if not, fewer copies of a module are built to be timed in turns.
+    needs_torch   whether `load` calls the function that gives the torch module; if not, an artifact loads without it.
     """
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
+    builds_fast: ClassVar[bool] = True
+    needs_torch: ClassVar[bool] = True
 
     def key(self) -> Mapping[str, str]:
         """What its figures depend on besides the target: the versions of its libraries, its options.
@@ -45,6 +50,13 @@ class Runtime(ABC):
     @abstractmethod
     def unavailable(self, target: Target) -> str:
         """Why this runtime cannot run on the target, or "" when it can."""
+
+    def lacks(self, precision: Precision, target: Target) -> str:
+        """Why no real kernel of this runtime runs a precision on the target, or "" when one does.
+
+        Then `lower` puts that kernel in the place of every `Quantized` module of this precision.
+        """
+        return f"runtime {self.name!r} has no kernel for {precision} on {target.device}"
 
     @abstractmethod
     def lower(self, model: nn.Module, policy: Policy, example: Mapping[str, Tensor], *, target: Target) -> Program:
@@ -68,7 +80,7 @@ class Runtime(ABC):
     def load(self, model: Callable[[], nn.Module], folder: Path, *, target: Target) -> Program:
         """The program of a reloaded artifact: ``folder`` is the artifact, ``model`` gives the module with its weights.
 
-        A runtime that needs no torch module does not call ``model``.
+        It calls ``model`` if it says that it needs it.
         """
 
 

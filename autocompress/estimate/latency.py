@@ -46,6 +46,9 @@ FITS = 2**20
 CACHE = 32 * 2**20
 """Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
 
+BUILT = 32
+"""The most copies where each is a program that takes a while to build: tiny layers would have thousands."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -189,7 +192,8 @@ class CostTable:
         if self._weights < FITS:
             return 1
         size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
-        return 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
+        copies = 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1)
+        return copies if self._runtime.builds_fast else min(copies, BUILT)
 
     def _caller(self, module: nn.Module, recorded: Recorded) -> Callable[[], object]:
         """Runs one module on a recorded call, in the runtime."""

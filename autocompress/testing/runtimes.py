@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from autocompress.contracts.precision import Precision
 from autocompress.contracts.runtime import Program, Runtime, closing
 from autocompress.core.policy import Policy
 from autocompress.core.target import Target
 from autocompress.plugin.registry import missing
 from autocompress.structure.nested import float_tensors
 from autocompress.testing import checks
+from autocompress.testing.modules import Int8Reference
 from autocompress.testing.state import CleanState
 
 FORMS = ("tensor", "mapping", "nested", "model output")
@@ -65,6 +67,8 @@ class RuntimeContract(CleanState):
 
     def test_says_what_it_is(self) -> None:
         assert checks.NAME.fullmatch(self.runtime.name), f"name {self.runtime.name!r}: lower case, digits, dashes"
+        assert isinstance(self.runtime.builds_fast, bool)
+        assert isinstance(self.runtime.needs_torch, bool)
         assert (self.runtime.__doc__ or "").strip()
         assert not missing(self.runtime.requires), f"to test it: {missing(self.runtime.requires)}"
 
@@ -103,6 +107,27 @@ class RuntimeContract(CleanState):
                 linear.get_parameter("weight").mul_(2.0)  # what is timed stays what it was
                 self._check(call(), expected)
 
+    @pytest.mark.parametrize("activations", ["tensor", "token"])
+    def test_runs_quantised_modules(self, activations: str, tmp_path: Path) -> None:
+        """Where it has a kernel for int8 linears, that gives what the numbers of the module mean."""
+        lacking = self.runtime.lacks(Precision("int8", "row", activations), self.target)
+        if lacking:
+            pytest.skip(lacking)
+        model = self.model().eval()
+        for name in ("up", "down"):
+            model.add_module(name, Int8Reference(cast(nn.Linear, model.get_submodule(name)), activations))
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        program = self.runtime.lower(model, Policy(), self.example(), target=self.target)
+        self.runtime.save(program, tmp_path)
+        loaded = self.runtime.load(lambda: model, tmp_path, target=self.target)
+        for inputs in (self.example(), self.example(2, 5)):
+            with torch.no_grad():
+                expected = model(**inputs)
+            # A value on the edge between two steps may be rounded either way.
+            torch.testing.assert_close(program(inputs), expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+            self._check(loaded(inputs), program(inputs), tolerance=0)
+        assert checks.equal(before, dict(model.state_dict())), "the model was changed"
+
     def test_needs_no_gradient_and_changes_no_weight(self) -> None:
         model = self.model().requires_grad_(True)
         before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -121,7 +146,14 @@ class RuntimeContract(CleanState):
     def test_what_is_saved_loads(self, form: str, tmp_path: Path) -> None:
         program, inputs = self._lower(form), self.example(3)
         self.runtime.save(program, tmp_path)
-        loaded = self.runtime.load(lambda: self.model(form), tmp_path, target=self.target)
+        asked: list[nn.Module] = []
+
+        def model() -> nn.Module:
+            asked.append(self.model(form))
+            return asked[-1]
+
+        loaded = self.runtime.load(model, tmp_path, target=self.target)
+        assert bool(asked) == self.runtime.needs_torch, "it does not say right whether it needs the torch module"
         self._check(loaded(inputs), program(inputs), tolerance=0)
         assert not [file.name for file in tmp_path.rglob("*") if file.suffix in (".pkl", ".pickle", ".bin")]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.plugin import Policy, Program, Runtime, Target
+from autocompress.plugin import Policy, Precision, Program, Runtime, Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,6 +44,10 @@ class TorchRuntime(Runtime):
         import torch
 
         return {"name": self.name, "torch": torch.__version__}
+
+    def lacks(self, precision: Precision, target: Target) -> str:  # noqa: ARG002
+        """Nothing: modules run as they are, and their techniques offer them where torch has the kernel."""
+        return ""
 
     def lower(
         self,
