@@ -62,7 +62,8 @@ class Manifest:
 
     kind          ``transformers`` or ``module`` (then loading needs the dense module as ``base=``).
     architecture  the model's class.
-    files         name to sha256 of every other file.   weights: those that count as the artifact's size.
+    files         name to sha256 of every other file.   weights: those that count as its size, the
+                  torch weights or what its runtime reads in their place.
     techniques    technique name to the distribution that it came from; ``runtimes`` the same for what runs it.
     aliases       state-dict names that were saved under another name, because they share its storage.
     """
@@ -115,8 +116,8 @@ def _wrong(manifest: Manifest) -> str:
     for name, digest in files.items():
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             return f"the hash of {short(name)} is {short(digest)}, expected 64 hexadecimal digits"
-    if WEIGHTS not in manifest.weights or not set(manifest.weights) <= set(files):
-        return f"weights are {short(manifest.weights)}, expected {WEIGHTS} and others of its files"
+    if not manifest.weights or not set(manifest.weights) <= set(files):
+        return f"weights are {short(manifest.weights)}, expected {WEIGHTS} or others of its files"
     if not manifest.architecture.isidentifier():
         return f"architecture is {short(manifest.architecture)}, expected the name of a class"
     return _wrong_target(manifest.target)

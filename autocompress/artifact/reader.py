@@ -25,24 +25,33 @@ from autocompress.plugin.registry import Registry, load_registry
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from autocompress.contracts.runtime import Program
+    from autocompress.contracts.runtime import Program, Runtime
 
 
 @dataclass(frozen=True)
 class Artifact:
     """A compressed model from disk.
 
-    model      the module, in evaluation mode.   policy: what was done to it.
+    model      the module, in evaluation mode (built on first use where its runtime runs without it).
+    policy     what was done to it.
     manifest   versions, target, measurements, how to load the dense model.
     program    what was timed: the model lowered by its runtime (on first use).
     """
 
     path: Path
-    model: nn.Module
+    build: Callable[[], nn.Module] = field(repr=False)
     policy: Policy
     manifest: Manifest
     layers: tuple[Layer, ...] = ()
     registry: Registry = field(default_factory=load_registry, repr=False)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return self.build()
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.registry.runtime(self.manifest.runtime)
 
     @property
     def target(self) -> Target:
@@ -59,7 +68,11 @@ class Artifact:
 
     @cached_property
     def program(self) -> Program:
-        return self.registry.runtime(self.manifest.runtime).load(self.model, self.path)
+        return self.program_on(self.target)
+
+    def program_on(self, target: Target) -> Program:
+        """The same for a target of its runtime and device with other threads, say."""
+        return self.runtime.load(lambda: self.model, self.path, target=target)
 
     def example(self, target: Target | None = None) -> dict[str, Tensor] | None:
         """The inputs that were saved with it, at the batch and sequence of a target (its own), or None."""
@@ -103,15 +116,22 @@ def load(
     check_needs(manifest, registry, where=str(folder))
     policy = Policy.load(inside(folder, names.POLICY))
     layers = read_layers(folder)
-    with clean_state():
-        if manifest.kind == "transformers":
-            from autocompress.artifact.transformers_loader import from_pretrained
 
-            model = from_pretrained(folder, manifest.architecture, registry, (policy, layers))
-        else:
-            model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
-        _own_(model)
-        return Artifact(folder, model.eval().to(device), policy, manifest, layers, registry)
+    def build() -> nn.Module:
+        with clean_state():
+            if manifest.kind == "transformers":
+                from autocompress.artifact.transformers_loader import from_pretrained
+
+                model = from_pretrained(folder, manifest.architecture, registry, (policy, layers))
+            else:
+                model = _from_base(folder, manifest, _dense(base, manifest, folder), (policy, layers), registry)
+            _own_(model)
+            return model.eval().to(device)
+
+    artifact = Artifact(folder, build, policy, manifest, layers, registry)
+    if artifact.runtime.needs_torch:
+        _ = artifact.model  # what does not fit is told now
+    return artifact
 
 
 def _own_(model: nn.Module) -> None:

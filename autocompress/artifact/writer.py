@@ -61,9 +61,9 @@ def save(
         write_tensors(state, temporary / names.WEIGHTS)
         if program is not None:
             registry.runtime(target.runtime).save(program, temporary)
-        weights = tuple(
-            sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
-        )
+        # What runs counts once: a runtime's own files stand for the torch weights, which stay for `from_pretrained`.
+        written = (path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        weights = tuple(sorted(set(written) - {names.WEIGHTS})) or (names.WEIGHTS,)
         if kind == "transformers":
             complete = _complete(model)
             section = quantization_config(model, policy, used, techniques, aliases)

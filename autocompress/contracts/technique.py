@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from autocompress.contracts.precision import Precision
 from autocompress.core.domain import Domain, Value
 from autocompress.core.layer import Layer
 from autocompress.core.target import Target
@@ -103,6 +104,15 @@ class Technique(ABC):
 
         Only what has a real kernel on this target may be offered.
         """
+
+    def precision(self, params: Mapping[str, Value]) -> Precision | None:
+        """The precision of what these parameters give, if it is fast or small only where a kernel for it is.
+
+        Only what the target's runtime has one for is offered. Modules of integers are `Quantized`, so that the runtime
+        can put it there. None: plain torch, which every runtime takes.
+        """
+        del params
+        return None
 
     @abstractmethod
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:

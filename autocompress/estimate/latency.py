@@ -1,6 +1,7 @@
 """What an option costs on the target: timed with its real kernel at the model's real shapes, and its bytes.
 
-One table entry per unique (module shape, input shape, option), timed in turns with the dense module of the same layer.
+One table entry per unique (module shape, input shape, option), timed in turns with the dense module of the same layer,
+both as the runtime runs them: where it has kernels of its own, not by calling torch modules.
 Entries are made at different moments of a machine whose speed drifts, so seconds are not taken from them: the dense
 modules are timed once more in turns with the whole model, and every option is that share of the model's time, divided
 by its speed-up. Values do not matter to these kernels: structures are built without weights and filled with numbers.
@@ -30,7 +31,7 @@ from autocompress.errors import TrialError, cause_of
 from autocompress.measure.latency import time_interleaved
 from autocompress.measure.lock import device_lock
 from autocompress.plugin.registry import Registry
-from autocompress.structure import Recorded, call
+from autocompress.structure import Recorded
 from autocompress.structure.modules import installed
 from autocompress.structure.nested import tensors
 
@@ -46,6 +47,9 @@ MOST_COPIES = 32
 """Of one layer: more of a small one take long to build, and go through the private caches no more than these."""
 CACHE = 32 * 2**20
 """Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
+
+BUILT = 32
+"""The most copies where each is a program that takes a while to build: tiny layers would have thousands."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,22 @@ class CostTable:
     ``refused`` maps options that cannot be built or do not run here to the cause.
     kernels, model   what the target, and what the model with its timed input, are known by in keys.
     weights          bytes of the model's weights: what the caches see between two calls of one layer.
+    whole            runs the dense model's program on the timed input.
     """
 
-    def __init__(self, registry: Registry, target: Target, memo: Memo, kernels: str, model: str, weights: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        target: Target,
+        memo: Memo,
+        kernels: str,
+        model: str,
+        weights: int,
+        whole: Callable[[], object],
+    ) -> None:
         self._registry, self._target, self._memo = registry, target, memo
-        self._kernels, self._of_model, self._weights = kernels, model, weights
+        self._kernels, self._of_model, self._weights, self._whole = kernels, model, weights, whole
+        self._runtime = registry.runtime(target.runtime)
         self.refused: dict[str, str] = {}
 
     def modules(
@@ -96,7 +111,7 @@ class CostTable:
 
             def first(option: LayerPolicy) -> Callable[[], object]:
                 module = _build(base, layer, option, self._registry)
-                rotation = _rotation([module, *(deepcopy(module) for _ in range(copies - 1))], x)
+                rotation = self._rotation([module, *(deepcopy(module) for _ in range(copies - 1))], x)
                 sizes[option.label()] = _bytes(module)
                 return rotation
 
@@ -126,7 +141,9 @@ class CostTable:
                 changes = build_layers(model, Policy({layer.fqn: option}), members, self._registry)
                 for module in changes.modules.values():
                     fill_(module)
-                run = _owner_caller(model, owner, changes.modules, changes.attributes, recorded)
+                with installed(model, changes.modules, changes.attributes):
+                    own = self._runtime.time_module(owner, recorded.args, recorded.kwargs, target=self._target)
+                run = own or _owner_caller(model, owner, changes.modules, changes.attributes, recorded)
                 with torch.inference_mode():
                     run()
                 now = {fqn: changes.modules.get(fqn, model.get_submodule(fqn)) for fqn in layer.modules}
@@ -142,7 +159,7 @@ class CostTable:
         self.refused |= {f"{label} on {layer.fqn}": cause for label, cause in entry["refused"].items()}
         return {label: Cost(**one) for label, one in entry["costs"].items()}
 
-    def shares(self, model: nn.Module, example: Mapping[str, Tensor], dense: Mapping[str, Dense]) -> dict[str, float]:
+    def shares(self, dense: Mapping[str, Dense]) -> dict[str, float]:
         """Name to the module's time as a share of the whole model's, all timed in turns.
 
         dense   name to (module, shape or None, a recorded call): None times the module itself on that call.
@@ -153,13 +170,15 @@ class CostTable:
         key = f"shares/{self._of_model}/{_digest(what)}"
 
         def measure() -> dict[str, float]:
-            calls: dict[str, Callable[[], object]] = {"": lambda: call(model, example)}
+            calls: dict[str, Callable[[], object]] = {"": self._whole}
             for name, (module, shape, recorded) in dense.items():
                 if shape is None:
-                    calls[name] = _replayed(module, recorded)
+                    calls[name] = self._caller(module, recorded)
                 else:
                     copies = [_resized(module, shape) for _ in range(self._copies(module, shape))]
-                    calls[name] = _rotation(copies, _input(module, shape, recorded))
+                    calls[name] = self._rotation(copies, _input(module, shape, recorded))
+            with torch.inference_mode():
+                self._whole()  # some programs are built at their first call
             times = self._time(calls, seconds=4 * SECONDS)
             whole = times.pop("")
             return {
@@ -175,7 +194,26 @@ class CostTable:
         if self._weights < FITS:
             return 1
         size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
-        return min(MOST_COPIES, 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1))
+        copies = min(MOST_COPIES, 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1))
+        return copies if self._runtime.builds_fast else min(copies, BUILT)
+
+    def _caller(self, module: nn.Module, recorded: Recorded) -> Callable[[], object]:
+        """Runs one module on a recorded call, in the runtime."""
+        own = self._runtime.time_module(module, recorded.args, recorded.kwargs, target=self._target)
+        return own or (lambda: recorded.run(module))
+
+    def _rotation(self, modules: Sequence[nn.Module], x: Tensor) -> Callable[[], object]:
+        """Calls the copies in turn: in a whole model a layer finds the weights of others in the caches, not its own.
+
+        Every option gets as many copies as the dense layer, so that a small one finds as much in the caches as it would
+        in a model that is small throughout. Each has run before: kernels arrange their weights at the first call.
+        """
+        calls = [self._caller(module, Recorded((x,), {}, None)) for module in modules]
+        with torch.inference_mode():
+            for call in calls:
+                call()
+        turn = cycle(calls)
+        return lambda: next(turn)()
 
     def _time(self, calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, list[float]]:
         with device_lock(self._target.device), torch.inference_mode():
@@ -259,23 +297,6 @@ def _given(recorded: Recorded) -> Tensor:
 
 def _shape_of(recorded: Recorded) -> list[list[int]]:
     return [list(one.shape) for one in tensors([*recorded.args, *recorded.kwargs.values()])]
-
-
-def _replayed(module: nn.Module, recorded: Recorded) -> Callable[[], object]:
-    return lambda: recorded.run(module)
-
-
-def _rotation(modules: Sequence[nn.Module], x: Tensor) -> Callable[[], object]:
-    """Calls the copies in turn: in a whole model a layer finds the weights of others in the caches, not its own.
-
-    Every option gets as many copies as the dense layer, so that a small one finds as much in the caches as it would in
-    a model that is small throughout. Each has run before: kernels arrange their weights at the first call.
-    """
-    with torch.inference_mode():
-        for module in modules:
-            module(x)
-    turn = cycle(modules)
-    return lambda: next(turn)(x)
 
 
 def _owner_caller(

@@ -108,7 +108,7 @@ class Prices:
                 self._drop(slot, error)
         self.refused |= table.refused
         self._progress(Event("cost", len(slots) - 1, len(slots), "shares of the whole model"))
-        shares = table.shares(self._model, self._batches[0], self._dense_modules())
+        shares = table.shares(self._dense_modules())
         self._seconds = {name: share * latency for name, share in shares.items()}
 
     def _price_structure(self, table: CostTable, slot: Slot, layer: Layer) -> None:

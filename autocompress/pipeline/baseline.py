@@ -8,7 +8,6 @@ from statistics import median
 from autocompress.artifact import Record
 from autocompress.basics.units import format_seconds
 from autocompress.core.measurement import Measurement
-from autocompress.core.policy import Policy
 from autocompress.core.progress import Event, Progress
 from autocompress.measure.interval import interval
 from autocompress.measure.latency import time_interleaved
@@ -66,7 +65,7 @@ def measure_baseline(
 
 def _quick(setup: Setup) -> float:
     """Seconds of the dense model in this process, from a few calls."""
-    program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
+    program = setup.program
     with device_lock(setup.target.device):
         calls = {"dense": lambda: program(setup.example)}
         return median(time_interleaved(calls, device=setup.target.device, seconds=0.3, warmup=0.3)["dense"])

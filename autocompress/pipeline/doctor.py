@@ -33,7 +33,15 @@ def faster_here(request: SearchRequest, progress: Progress) -> list[dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "kernels.jsonl", open_cache(contexts.shared))
         weights = weight_bytes(setup.model)
-        table = CostTable(setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weights)
+        table = CostTable(
+            setup.registry,
+            setup.target,
+            store.memo,
+            contexts.kernels,
+            contexts.model,
+            weights,
+            lambda: setup.program(setup.example),
+        )
         prices.measure_costs(table, 1.0)
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for slot in prices.slots:

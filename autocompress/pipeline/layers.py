@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from autocompress.contracts.runtime import closing
 from autocompress.core.layer import Layer
 from autocompress.core.policy import LayerPolicy, Policy
 from autocompress.measure.layers import stopwatch
@@ -77,10 +78,10 @@ def _seconds(
 ) -> tuple[dict[str, float], dict[str, float]]:
     model = plan.bench.set(policy)
     device = setup.target.device
-    dense = setup.names.runtime.lower(plan.bench.dense, Policy(), setup.example)
-    compressed = setup.names.runtime.lower(model, policy, setup.example)
+    dense = setup.program
     samples: list[tuple[dict[str, float], dict[str, float]]] = []
     with (
+        closing(setup.lower(model, policy)) as compressed,
         device_lock(device),
         stopwatch(plan.bench.dense, modules, device) as of_dense,
         stopwatch(model, modules, device) as of_compressed,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autocompress.compress import LazyStatistics, StatisticsStore, Workbench, collect_statistics
 from autocompress.contracts.evaluator import Batch, inputs_of
 from autocompress.contracts.technique import Stage
-from autocompress.core.policy import LayerPolicy, Policy
+from autocompress.core.policy import LayerPolicy
 from autocompress.core.progress import Event, Progress
 from autocompress.estimate.latency import CostTable
 from autocompress.estimate.loss import Sensitivity
@@ -76,7 +76,13 @@ def make_plan(
     check_some_bound(setup.space.name, binding, failed)
     prices = Prices(setup.model, setup.layers, binding, setup.registry, batches, progress)
     table = CostTable(
-        setup.registry, setup.target, store.memo, contexts.kernels, contexts.model, weight_bytes(setup.model)
+        setup.registry,
+        setup.target,
+        store.memo,
+        contexts.kernels,
+        contexts.model,
+        weight_bytes(setup.model),
+        lambda: setup.program(setup.example),
     )
     prices.measure_costs(table, latency)
     sensitivity = Sensitivity(
@@ -116,10 +122,8 @@ def dense_figures(setup: Setup, store: Store, context: str, figures: Mapping[str
     """The dense model's measured figures, and its quality: the evaluator's on the search rows, against itself."""
 
     def measure() -> float:
-        program = setup.names.runtime.lower(setup.model, Policy(), setup.example)
-
         def run(batch: Batch) -> object:
-            return program(inputs_of(batch))
+            return setup.program(inputs_of(batch))
 
         reference = setup.evaluator.reference(run, setup.rows["search"])
         return setup.evaluator.score(run, setup.rows["search"], reference).value

@@ -10,7 +10,7 @@ from torch import nn
 
 from autocompress.artifact import Artifact, load, save
 from autocompress.compress import StatisticsStore, apply_policy
-from autocompress.contracts.runtime import Program
+from autocompress.contracts.runtime import Program, closing
 from autocompress.core.policy import Policy
 from autocompress.errors import TrialError, cause_of
 from autocompress.pipeline.baseline import origin
@@ -26,7 +26,7 @@ def named(policy: Policy, registry: Registry) -> Policy:
 def compressed(setup: Setup, policy: Policy, statistics: StatisticsStore) -> tuple[nn.Module, Program]:
     """A compressed copy of the model and its program, which ran once. Raises TrialError: not built, or does not run."""
     model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
-    program = setup.names.runtime.lower(model, policy, setup.example)
+    program = setup.lower(model, policy)
     try:
         with torch.no_grad():
             program(setup.example)
@@ -38,16 +38,17 @@ def compressed(setup: Setup, policy: Policy, statistics: StatisticsStore) -> tup
 def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:
     """The artifact of a policy in ``folder``. Raises as `compressed`, and RunError when it cannot be written."""
     model, program = compressed(setup, policy, statistics)
-    path = save(
-        folder,
-        model,
-        policy,
-        setup.layers,
-        target=setup.target,
-        registry=setup.registry,
-        record=origin(setup),
-        program=program,
-        processor=setup.loaded.processor,
-        example=setup.example,
-    )
+    with closing(program):
+        path = save(
+            folder,
+            model,
+            policy,
+            setup.layers,
+            target=setup.target,
+            registry=setup.registry,
+            record=origin(setup),
+            program=program,
+            processor=setup.loaded.processor,
+            example=setup.example,
+        )
     return load(path, base=base_of(setup), device=setup.target.device, registry=setup.registry)

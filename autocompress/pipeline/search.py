@@ -107,19 +107,7 @@ def _search(
     notes += problem_notes(problem, *asked)
     for note in notes:
         progress(Event("search", message=note, note=True))
-    trials = Trials(
-        plan.bench,
-        plan.table.policy,
-        setup.evaluator,
-        setup.rows["search"],
-        setup.example,
-        setup.names.runtime,
-        setup.target,
-        dense,
-        setup.names.objectives,
-        store,
-        contexts.trials,
-    )
+    trials = Trials(setup, plan.bench, plan.table.policy, dense, setup.names.objectives, store, contexts.trials)
     read = Reader(setup, plan, dense, trials)
     teller = Teller(read, progress, setup, store.count(f"trial/{contexts.trials}/"))
     progress(Event("search", total=request.trials or 0, message="first trial"))

@@ -10,19 +10,19 @@ from statistics import median, stdev
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress.compress import Workbench
-from autocompress.contracts.evaluator import Batch, Evaluator, Score, inputs_of
-from autocompress.contracts.runtime import Program, Runtime
+from autocompress.contracts.evaluator import Batch, Score, inputs_of
+from autocompress.contracts.runtime import Program, closing
 from autocompress.core.objective import MAXIMIZE, Objective
 from autocompress.core.policy import Policy
-from autocompress.core.target import Target
 from autocompress.engine.problem import Assignment, Outcome
 from autocompress.errors import TrialError
 from autocompress.measure.latency import time_interleaved
 from autocompress.measure.lock import device_lock
 from autocompress.measure.memory import cuda_peak
+from autocompress.request.setup import Setup
 from autocompress.storage.store import Store
 
 SECONDS, ROUNDS = 1.0, 40
@@ -63,25 +63,20 @@ class Trials:
 
     def __init__(
         self,
+        setup: Setup,
         bench: Workbench,
         policy_of: Callable[[Assignment], Policy],
-        evaluator: Evaluator,
-        batches: Sequence[Batch],
-        example: Mapping[str, Tensor],
-        runtime: Runtime,
-        target: Target,
         dense: Dense,
         objectives: Sequence[Objective],
         store: Store,
         context: str,
     ) -> None:
-        self._bench, self._policy_of, self._evaluator, self._batches = bench, policy_of, evaluator, batches
-        self._example, self._runtime, self._target, self._dense = example, runtime, target, dense
+        self._setup, self._bench, self._policy_of, self._dense = setup, bench, policy_of, dense
+        self._evaluator, self._batches, self._example = setup.evaluator, setup.rows["search"], setup.example
         self._objectives, self._store, self._context = objectives, store, context
         self._reference: Any = None
         self._references: dict[int, Any] = {}
         self.screening = 0.0
-        self._program = runtime.lower(bench.dense, Policy(), example)
 
     def __call__(self, assignment: Assignment) -> Outcome:
         """What the engine calls. A policy that cannot be built, run or scored is an outcome with its cause."""
@@ -102,12 +97,10 @@ class Trials:
         def measure() -> dict[str, Any]:
             started = time.monotonic()
             batches = self._batches[rung * RUNG : (rung + 1) * RUNG] or self._batches[-RUNG:]
-            program = self._runtime.lower(self._bench.set(policy), policy, self._example)
             if rung not in self._references:
-                self._references[rung] = self._evaluator.reference(
-                    lambda batch: self._program(inputs_of(batch)), batches
-                )
-            score = self._evaluator.score(lambda batch: program(inputs_of(batch)), batches, self._references[rung])
+                self._references[rung] = self._evaluator.reference(self._run_dense, batches)
+            with closing(self._setup.lower(self._bench.set(policy), policy)) as program:
+                score = self._evaluator.score(lambda batch: program(inputs_of(batch)), batches, self._references[rung])
             rows = score.per_row or (score.value,)
             return {"losses": [self._dense.quality - row for row in rows], "seconds": time.monotonic() - started}
 
@@ -138,10 +131,11 @@ class Trials:
     def _measure(self, policy: Policy) -> dict[str, Any]:
         started = time.monotonic()
         model = self._bench.set(policy)
-        program = self._runtime.lower(model, policy, self._example)
         try:
-            quality = self._score(program)
-            ratios, tails = self._time(program)
+            with closing(self._setup.lower(model, policy)) as program:
+                quality = self._score(program)
+                ratios, tails = self._time(program)
+                working = self._working_memory(program)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -152,7 +146,7 @@ class Trials:
             "ratios": [round(sample, 5) for sample in ratios],
             "tail": tails,
             "bytes": weight_bytes(model),
-            "working memory": self._working_memory(program),
+            "working memory": working,
             "custom": {o.name: self._custom(o, model) for o in self._objectives if o.function is not None},
             "seconds": time.monotonic() - started,
         }
@@ -177,17 +171,20 @@ class Trials:
         spread = {"latency": sd, "latency.p95": sd, "memory": 0.0 if measured else MEMORY_SD * memory}
         return Outcome(values, spread, None, found["seconds"])
 
+    def _run_dense(self, batch: Batch) -> Any:
+        return self._setup.program(inputs_of(batch))
+
     def _score(self, program: Program) -> Score:
         if self._reference is None:
-            self._reference = self._evaluator.reference(lambda batch: self._program(inputs_of(batch)), self._batches)
+            self._reference = self._evaluator.reference(self._run_dense, self._batches)
         return self._evaluator.score(lambda batch: program(inputs_of(batch)), self._batches, self._reference)
 
     def _time(self, program: Program) -> tuple[list[float], float]:
         """Per-round ratios to the dense model, and the ratio of the 95th percentiles."""
-        calls = {"dense": lambda: self._program(self._example), "this": lambda: program(self._example)}
-        with device_lock(self._target.device):
+        calls = {"dense": lambda: self._setup.program(self._example), "this": lambda: program(self._example)}
+        with device_lock(self._setup.target.device):
             times = time_interleaved(
-                calls, device=self._target.device, rounds=ROUNDS, seconds=SECONDS, minimum=9, warmup=0.3
+                calls, device=self._setup.target.device, rounds=ROUNDS, seconds=SECONDS, minimum=9, warmup=0.3
             )
         ratios = [own / base for own, base in zip(times["this"], times["dense"], strict=True)]
         tail = {name: sorted(samples)[math.ceil(0.95 * len(samples)) - 1] for name, samples in times.items()}
@@ -195,7 +192,7 @@ class Trials:
 
     def _working_memory(self, program: Program) -> int | None:
         """Bytes at the peak of a call beyond the weights; None where it cannot be measured in this process."""
-        if self._target.device != "cuda":
+        if self._setup.target.device != "cuda":
             return None
         before = torch.cuda.memory_allocated()
         _, allocated, _reserved = cuda_peak(lambda: program(self._example))

@@ -161,7 +161,6 @@ class _Scores:
     def __init__(self, setup: Setup, folder: RunFolder) -> None:
         self._setup, self._store = setup, folder.store
         self._reference: dict[str, Any] = {}
-        self._dense = setup.names.runtime.lower(setup.model, Policy(), setup.example)
 
     def of(self, program: Program, rows: str, policy: Policy) -> Score:
         """The score on one split; raises TrialError when the outputs cannot be scored."""
@@ -182,7 +181,7 @@ class _Scores:
 
     def dense(self, rows: str) -> Score:
         """The dense model's own score on one split: 1 for a fidelity, a figure of its own for a metric on labels."""
-        return self.of(self._dense, rows, Policy())
+        return self.of(self._setup.program, rows, Policy())
 
     def _score(self, program: Program, rows: str) -> Score:
         batches = self._setup.rows[rows]
@@ -194,7 +193,7 @@ class _Scores:
             return one
 
         if rows not in self._reference:
-            self._reference[rows] = self._setup.evaluator.reference(run(self._dense), batches)
+            self._reference[rows] = self._setup.evaluator.reference(run(self._setup.program), batches)
         return self._setup.evaluator.score(run(program), batches, self._reference[rows])
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autocompress.contracts.evaluator import Batch, Evaluator, Run, Score, inputs_of
     from autocompress.contracts.linears import bias_of, empty_linear, is_linear, make_linear, weight_of
     from autocompress.contracts.model import LoadedModel
+    from autocompress.contracts.precision import Precision, Quantized, QuantizedLinear
     from autocompress.contracts.runtime import Program, Runtime
     from autocompress.contracts.technique import Calibration, Group, Replacement, Stage, Statistics, Technique
     from autocompress.core.domain import Choice, Domain, FloatRange, IntRange, Value
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from autocompress.loading.pretrained import has_pooler_option, load_tokenizer, load_weights, quiet
     from autocompress.measure.isa import usable_flags
     from autocompress.plugin.hooks import PROJECT, hookimpl
-    from autocompress.structure.nested import float_tensors
+    from autocompress.structure.modules import installed
+    from autocompress.structure.nested import float_tensors, tensors
 
 _HOME = {
     "AutocompressError": "autocompress.errors",
@@ -50,7 +52,10 @@ _HOME = {
     "Objective": "autocompress.core.objective",
     "PROJECT": "autocompress.plugin.hooks",
     "Policy": "autocompress.core.policy",
+    "Precision": "autocompress.contracts.precision",
     "Program": "autocompress.contracts.runtime",
+    "Quantized": "autocompress.contracts.precision",
+    "QuantizedLinear": "autocompress.contracts.precision",
     "Replacement": "autocompress.contracts.technique",
     "Run": "autocompress.contracts.evaluator",
     "Runtime": "autocompress.contracts.runtime",
@@ -75,6 +80,7 @@ _HOME = {
     "has_two_towers": "autocompress.loading.inputs",
     "hookimpl": "autocompress.plugin.hooks",
     "inputs_of": "autocompress.contracts.evaluator",
+    "installed": "autocompress.structure.modules",
     "is_linear": "autocompress.contracts.linears",
     "load_tokenizer": "autocompress.loading.pretrained",
     "load_weights": "autocompress.loading.pretrained",
@@ -87,6 +93,7 @@ _HOME = {
     "read_json": "autocompress.basics.schema",
     "shaped": "autocompress.basics.schema",
     "short": "autocompress.basics.schema",
+    "tensors": "autocompress.structure.nested",
     "text_encoder": "autocompress.loading.inputs",
     "unknown": "autocompress.basics.matching",
     "usable_flags": "autocompress.measure.isa",
@@ -111,7 +118,10 @@ __all__ = [
     "ModelError",
     "Objective",
     "Policy",
+    "Precision",
     "Program",
+    "Quantized",
+    "QuantizedLinear",
     "Replacement",
     "Run",
     "Runtime",
@@ -136,6 +146,7 @@ __all__ = [
     "has_two_towers",
     "hookimpl",
     "inputs_of",
+    "installed",
     "is_linear",
     "load_tokenizer",
     "load_weights",
@@ -148,6 +159,7 @@ __all__ = [
     "read_json",
     "shaped",
     "short",
+    "tensors",
     "text_encoder",
     "unknown",
     "usable_flags",

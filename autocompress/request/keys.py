@@ -20,7 +20,7 @@ from autocompress.request.setup import Setup
 class Contexts:
     """Digests, each of all that the one before names and of more.
 
-    kernels   the target without its input shape, and the code.
+    kernels   the target without its input shape, the runtime's versions and options, and the code.
     model     the weights, the configuration and the timed input.
     quality   the data and the evaluator.
     trials    the user's own objectives.
@@ -39,7 +39,8 @@ def contexts_of(setup: Setup) -> Contexts:
     """The contexts of a search."""
     target, request = setup.target, setup.request
     code = _code(setup.registry)
-    kernels = digest([target.device, target.runtime, target.threads, dict(target.fingerprint), code])
+    runtime = dict(setup.names.runtime.key())
+    kernels = digest([target.device, target.runtime, runtime, target.threads, dict(target.fingerprint), code])
     contents = setup.contents
     config: Any = getattr(setup.model, "config", None)
     described = config.to_json_string() if hasattr(config, "to_json_string") else ""

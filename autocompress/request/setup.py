@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from autocompress.artifact.writer import is_transformers
 from autocompress.contracts.evaluator import Batch, Evaluator, inputs_of
 from autocompress.contracts.model import LoadedModel, Texts
+from autocompress.contracts.runtime import Program
 from autocompress.core.layer import Layer
+from autocompress.core.policy import Policy
 from autocompress.core.progress import Event, Progress
 from autocompress.core.target import Target
 from autocompress.data import Splits, batches, encode_labels, encode_texts, python_topics, splits_of_tensors
@@ -63,6 +66,15 @@ class Setup:
     @property
     def registry(self) -> Registry:
         return self.names.registry
+
+    def lower(self, model: nn.Module, policy: Policy) -> Program:
+        """What is timed and scored of a compressed copy of the model."""
+        return self.names.runtime.lower(model, policy, self.example, target=self.target)
+
+    @cached_property
+    def program(self) -> Program:
+        """The dense model's own, built once for the whole search: some runtimes take long for it."""
+        return self.lower(self.model, Policy())
 
 
 def set_up(request: SearchRequest, names: Names, progress: Progress) -> Setup:

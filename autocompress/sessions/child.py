@@ -123,21 +123,22 @@ class _Process:
         return self._dense(self.base)
 
     def _measured(
-        self, load: Callable[[], tuple[nn.Module, Callable[[], object]]]
+        self, load: Callable[[], tuple[float, Callable[[], object]]]
     ) -> tuple[Callable[[], object], dict[str, Any]]:
+        """Figures of what ``load`` brings in: the bytes of its weights, and its call."""
         if self.target.device == "cuda":
             return self._measured_cuda(load)
         from autocompress.measure.memory import release_free_memory, resident, resident_peak
 
         start = resident()
-        model, call = load()
+        weights, call = load()
         call()  # code that the first load and call bring in is the process's, not the model's
         with_code = resident() - start
-        del model, call
+        del call
         release_free_memory()
         before = resident()
         with resident_peak() as loading:
-            model, call = load()
+            weights, call = load()
             call()  # kernels pack their weights here
         release_free_memory()
         with resident_peak() as running:
@@ -146,14 +147,19 @@ class _Process:
         details = {
             "load_peak": float(loading.peak - before),
             "with_code": float(with_code),
-            "weights": state_bytes(model),
+            "weights": weights,
         }
         return call, {"memory": float(max(0, running.peak - before)), "details": details}
 
     def _measured_dense(self, base: nn.Module | None) -> tuple[Callable[[], object], dict[str, Any]]:
         """The dense model alone. Its loader brings a tokenizer and much code: only its weights and its runs count."""
         if self.target.device == "cuda":
-            return self._measured_cuda(lambda: self._dense(base))
+
+            def load() -> tuple[float, Callable[[], object]]:
+                model, call = self._dense(base)
+                return state_bytes(model), call
+
+            return self._measured_cuda(load)
         from autocompress.measure.memory import release_free_memory, resident, resident_peak
 
         model, call = self._dense(base)
@@ -169,23 +175,24 @@ class _Process:
         return call, {"memory": weights + running.peak - before, "details": {"weights": weights}}
 
     def _measured_cuda(
-        self, load: Callable[[], tuple[nn.Module, Callable[[], object]]]
+        self, load: Callable[[], tuple[float, Callable[[], object]]]
     ) -> tuple[Callable[[], object], dict[str, Any]]:
         from autocompress.measure.memory import cuda_peak
 
-        (model, call), load_peak, _ = cuda_peak(load)
+        (weights, call), load_peak, _ = cuda_peak(load)
         _, allocated, reserved = cuda_peak(lambda: [call() for _ in range(RUNS)])
-        details = {"load_peak": float(load_peak), "reserved": float(reserved), "weights": state_bytes(model)}
+        details = {"load_peak": float(load_peak), "reserved": float(reserved), "weights": weights}
         return call, {"memory": float(allocated), "details": details}
 
-    def _artifact(self) -> tuple[nn.Module, Callable[[], object]]:
+    def _artifact(self) -> tuple[float, Callable[[], object]]:
         from autocompress.artifact.reader import load
 
         assert self.folder is not None
         artifact = load(self.folder, base=self.base, device=self.target.device, registry=self.registry)
         inputs = self._inputs(artifact)
-        program = artifact.program
-        return artifact.model, lambda: program(inputs)
+        program = artifact.program_on(self.target)
+        weights = state_bytes(artifact.model) if artifact.runtime.needs_torch else float(artifact.size)
+        return weights, lambda: program(inputs)
 
     def _dense(self, base: nn.Module | None) -> tuple[nn.Module, Callable[[], object]]:
         from autocompress.core.policy import Policy
@@ -193,7 +200,7 @@ class _Process:
         model = base if base is not None else self._load_dense().model
         model = model.eval().to(self.target.device)
         inputs = self._inputs(None)
-        program = self.registry.runtime(self.target.runtime).lower(model, Policy(), inputs)
+        program = self.registry.runtime(self.target.runtime).lower(model, Policy(), inputs, target=self.target)
         return model, lambda: program(inputs)
 
     def _load_dense(self) -> Any:

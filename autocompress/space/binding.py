@@ -136,7 +136,17 @@ def _steps(
         if name in rule.params and not wanted:
             narrow(whole, rule.params[name], where=f"{where}, layer {layer.fqn!r}, parameter {name!r}")
         values.append([(name, value) for value in wanted])
-    return [Step(rule.technique, dict(chosen)) for chosen in product(*values)]
+    steps = [Step(rule.technique, dict(chosen)) for chosen in product(*values)]
+    return [step for step in steps if _has_kernel(step, layer, registry, target, dropped)]
+
+
+def _has_kernel(step: Step, layer: Layer, registry: Registry, target: Target, dropped: dict[str, str]) -> bool:
+    """Whether the target's runtime runs what a step gives; why not is noted in ``dropped``."""
+    precision = registry.technique(step.technique).precision(step.params)
+    lacking = "" if precision is None else registry.runtime(target.runtime).lacks(precision, target)
+    if lacking:
+        dropped[f"{step.label()} on {layer.fqn}"] = lacking
+    return not lacking
 
 
 def _combine(stages: list[tuple[int, list[Step]]]) -> tuple[LayerPolicy, ...]:

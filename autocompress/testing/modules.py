@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autocompress.contracts.precision import Precision, QuantizedLinear
+
 
 class One(nn.Module):
     """A single linear or embedding, under the name of its kind."""
@@ -18,6 +20,32 @@ class One(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         answer: Tensor = self.get_submodule(self.name)(x)
         return answer
+
+
+class Int8Reference(nn.Module):
+    """An int8 linear in plain torch, without a kernel: 8-bit activations in one range, or one for every row."""
+
+    def __init__(self, linear: nn.Linear, activations: str) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        self.scale = nn.Parameter(weight.abs().amax(1) / 63, requires_grad=False)
+        self.register_buffer("weight", (weight / self.scale[:, None]).round().to(torch.int8))
+        self.register_buffer("bias", linear.bias.detach().clone())
+        self.activations = activations
+
+    def quantized(self) -> QuantizedLinear:
+        precision = Precision("int8", "row", self.activations)
+        return QuantizedLinear(precision, self.get_buffer("weight"), self.scale.detach(), self.get_buffer("bias"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        peak = x.abs().amax(-1, keepdim=True).clamp_min(1e-12) if self.activations == "token" else torch.ones(1)
+        x = x / peak
+        low, high = x.min().clamp_max(0.0), x.max().clamp_min(0.0)
+        step = (high - low) / 255
+        zero = (-low / step).round()
+        rounded = ((x / step).round() + zero).clamp(0, 255) - zero
+        product = functional.linear(rounded * step, self.get_buffer("weight") * self.scale[:, None])
+        return product * peak + self.get_buffer("bias")
 
 
 class Ffn(nn.Module):

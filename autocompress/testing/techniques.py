@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from autocompress.contracts.linears import is_linear, leaves, make_linear, weight_of
+from autocompress.contracts.precision import Quantized
 from autocompress.contracts.technique import Replacement, Stage, Technique
 from autocompress.core.domain import Domain, Value
 from autocompress.core.layer import KINDS
@@ -129,6 +130,20 @@ class TechniqueContract(CleanState):
             assert bool(torch.isfinite(answer).all()), f"{params}: NaN or infinity"
             best = max(best, checks.cosine(answer, dense))
         assert best >= self.least_cosine, f"the mildest option comes to a cosine of {best:.4f} only"
+
+    def test_says_what_it_quantises_to(self, case: Case) -> None:
+        """A runtime builds its own kernel from the numbers that a quantised module names."""
+        for params in self._options(case):
+            answer, precision = self._compress(case, params), self.technique.precision(params)
+            for role, module in answer.modules.items():
+                found = module.quantized() if isinstance(module, Quantized) else None
+                if found is None:
+                    continue
+                assert found.precision == precision, f"{params}: its modules are of {found.precision}"
+                assert not found.weight.is_floating_point(), "quantised weights are integers"
+                plain = make_linear(found.weight * found.scale[:, None], found.bias)
+                near = checks.cosine(case.run(Replacement({role: plain})), case.run(Replacement({role: module})))
+                assert near > 0.999, f"{params}: its numbers give another layer (cosine {near:.4f})"
 
     def test_is_called_as_what_it_replaces(self, case: Case) -> None:
         """Models call torch's own layers by position or by keyword, ``layer(input=x)``."""

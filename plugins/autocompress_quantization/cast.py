@@ -11,6 +11,7 @@ from autocompress.plugin import (
     Domain,
     Group,
     Layer,
+    Precision,
     Replacement,
     Stage,
     Target,
@@ -43,6 +44,9 @@ class Cast(Technique):
         if layer.kind not in self.kinds or layer.tied or layer.note or not dtypes:
             return None
         return {"dtype": Choice(dtypes)}
+
+    def precision(self, params: Mapping[str, Value]) -> Precision:
+        return Precision(str(params.get("dtype")))
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
         import torch

@@ -11,6 +11,7 @@ from autocompress.plugin import (
     Domain,
     Group,
     Layer,
+    Precision,
     Replacement,
     Stage,
     Target,
@@ -44,6 +45,9 @@ class Int8(Technique):
         if layer.kind not in self.kinds or layer.tied or layer.note or not kernels.offers_int8(target):
             return None
         return {"activations": Choice((TENSOR, TOKEN))}
+
+    def precision(self, params: Mapping[str, Value]) -> Precision:
+        return Precision("int8", "row", str(params.get("activations", TENSOR)))
 
     def compress(self, group: Group, params: Mapping[str, Value], calibration: Calibration) -> Replacement:  # noqa: ARG002
         import torch

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.plugin import TrialError
+from autocompress.plugin import Precision, QuantizedLinear, TrialError
 from autocompress_quantization import kernels
 from autocompress_quantization.kernels import TENSOR, TOKEN
 from autocompress_quantization.rounding import round_rows
@@ -100,6 +100,11 @@ class Int8Linear(nn.Module):
             return self.weight
         values: Tensor = torch.ops.quantized.linear_unpack(self._packed)[0].int_repr()
         return values
+
+    def quantized(self) -> QuantizedLinear:
+        """What it is, for runtimes with kernels of their own."""
+        precision = Precision("int8", "row", self.activations)
+        return QuantizedLinear(precision, self.plain_weight(), self.scale.detach(), self.bias)
 
     def _unpack_(self) -> None:
         self._buffers["weight"] = self.plain_weight()

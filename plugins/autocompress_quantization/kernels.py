@@ -11,7 +11,6 @@ VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 CPU_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 TENSOR, TOKEN = "tensor", "token"
 """How an int8 linear quantises its input: with one range, or with one for every row."""
-RUNTIME = "torch"  # the runtime that runs these modules as they are
 FULL = 127
 SAFE = (2**15 - 1) // (2 * 255)
 """64: the largest weight of which two, times the largest activations, still sum up within 16 bits (7 bits and 1)."""
@@ -52,19 +51,16 @@ def machine_flags() -> frozenset[str]:
 
 def offers_int8(target: Target) -> bool:
     """Whether int8 linears run on this target with a kernel of their own."""
-    here = target.device == "cpu" and target.runtime == RUNTIME
-    return here and int8_kernel(target.flags or machine_flags()) is not None
+    return target.device == "cpu" and int8_kernel(target.flags or machine_flags()) is not None
 
 
 def offers_rows(target: Target) -> bool:
     """Whether int8 embedding rows do: a gather and a product, which every CPU has."""
-    return target.device == "cpu" and target.runtime == RUNTIME
+    return target.device == "cpu"
 
 
 def offered_dtypes(target: Target) -> tuple[str, ...]:
     """The half-precision types whose matrix products are native on this target."""
-    if target.runtime != RUNTIME:
-        return ()
     if target.device == "cuda":
         return ("bfloat16", "float16")
     flags = target.flags or machine_flags()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autocompress.plugin import Policy, Program, Runtime, Target
+from autocompress.plugin import Policy, Precision, Program, Runtime, Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,11 +40,27 @@ class TorchRuntime(Runtime):
             return "" if torch.cuda.is_available() else "this torch sees no CUDA device; use --device cpu"
         return f"device {target.device!r} is not known to the torch runtime; use cpu or cuda"
 
-    def lower(self, model: nn.Module, policy: Policy, example: Mapping[str, Tensor]) -> Program:  # noqa: ARG002
+    def key(self) -> Mapping[str, str]:
+        import torch
+
+        return {"name": self.name, "torch": torch.__version__}
+
+    def lacks(self, precision: Precision, target: Target) -> str:  # noqa: ARG002
+        """Nothing: modules run as they are, and their techniques offer them where torch has the kernel."""
+        return ""
+
+    def lower(
+        self,
+        model: nn.Module,
+        policy: Policy,  # noqa: ARG002
+        example: Mapping[str, Tensor],  # noqa: ARG002
+        *,
+        target: Target,  # noqa: ARG002
+    ) -> Program:
         return EagerProgram(model.eval())
 
     def save(self, program: Program, folder: Path) -> None:
         """Nothing: the model's own weights are all that this runtime needs."""
 
-    def load(self, model: nn.Module, folder: Path) -> Program:  # noqa: ARG002
-        return EagerProgram(model.eval())
+    def load(self, model: Callable[[], nn.Module], folder: Path, *, target: Target) -> Program:  # noqa: ARG002
+        return EagerProgram(model().eval())

@@ -201,10 +201,7 @@ def _match(case: Case, setup: Setup, folder: Path) -> Match:
     assert limit is not None
 
     def evaluation(plan: Plan, policy_of: Callable[[Assignment], Policy]) -> Trials:
-        return Trials(
-            plan.bench, policy_of, setup.evaluator, setup.rows["search"], setup.example, setup.names.runtime,
-            setup.target, dense, (), store, contexts.trials,
-        )  # fmt: skip
+        return Trials(setup, plan.bench, policy_of, dense, (), store, contexts.trials)
 
     return Match(
         limit=limit,

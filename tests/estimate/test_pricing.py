@@ -120,7 +120,7 @@ class FixedCosts:
     def modules(self, _layer: Layer, _dense: object, _shape: object, _call: object, options: Any) -> dict[str, Cost]:
         return {option.label(): Cost(1.0, 100, 1.0, 1.0, 1.0) for option in options}
 
-    def shares(self, _model: object, _example: object, dense: Mapping[str, object]) -> dict[str, float]:
+    def shares(self, dense: Mapping[str, object]) -> dict[str, float]:
         return dict.fromkeys(dense, 0.1)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tiny
+from autocompress_torch.eager import TorchRuntime
 
 from autocompress.core.progress import silent
 from autocompress.errors import RunError, UsageError
@@ -69,6 +70,12 @@ def test_what_depends_on_a_function_is_not_shared() -> None:
     own = _contexts(evaluator=_one)
     assert plain.shared.keys() == {plain.kernels, plain.model, plain.quality, plain.trials}
     assert own.shared.keys() == {plain.kernels, plain.model}
+
+
+def test_another_version_of_the_runtime_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = _contexts()
+    monkeypatch.setattr(TorchRuntime, "key", lambda self: {"name": self.name, "torch": "another"})
+    assert not plain.shared.keys() & _contexts().shared.keys()
 
 
 def test_a_plugin_without_source_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class Clock:
     def modules(self, _layer: Any, _dense: Any, shape: Any, _recorded: Any, options: Sequence[LayerPolicy]) -> Any:
         return {option.label(): cost(2.0 if option.steps else 1.0, shape[0] * shape[1]) for option in options}
 
-    def shares(self, _model: Any, _example: Any, dense: Mapping[str, Any]) -> dict[str, float]:
+    def shares(self, dense: Mapping[str, Any]) -> dict[str, float]:
         kinds = {name: name.split()[2] if name.startswith("owner") else name.split()[0] for name in dense}
         return {name: SHARES[kind] for name, kind in kinds.items()}
 

@@ -226,7 +226,6 @@ def test_kernels_follow_the_flags() -> None:
     assert int8_kernel({"neon"}) is None
     assert not offers_int8(example_targets()["cpu (plain)"])
     assert not offers_int8(Target(device="cuda"))
-    assert not offers_int8(Target(runtime="onnxruntime"))
     assert offered_dtypes(Target(device="cuda")) == ("bfloat16", "float16")
     assert offered_dtypes(Target(fingerprint={"flags": ["avx2"]})) == ()
     assert offered_dtypes(Target(fingerprint={"flags": ["avx512_bf16"]})) == ("bfloat16",)
