@@ -17,11 +17,18 @@ AutocompressError
 
 from __future__ import annotations
 
+import re
+
+_ENDLESS = re.compile(r"\S{500,}")
+
 
 class AutocompressError(Exception):
-    """Root of all errors raised on purpose."""
+    """Root of all errors raised on purpose. Whatever was given, the message stays readable: endless words are cut."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return _ENDLESS.sub(lambda word: f"{word[0][:100]}...{word[0][-50:]}", super().__str__())
 
 
 class UsageError(AutocompressError):

@@ -180,6 +180,16 @@ def unsafe(tree: ast.AST) -> set[str]:
     return found
 
 
+def test_a_message_stays_readable_whatever_was_given() -> None:
+    from autocompress.errors import DataError
+
+    said = str(DataError(f"no column {'9' * 100_000!r}: expected 'text'."))
+    assert said.startswith("no column '999")
+    assert said.endswith("expected 'text'.")
+    assert len(said) < 300
+    assert str(DataError(long := "a/" * 200)) == long
+
+
 def test_every_module_imports() -> None:
     for path in CODE:
         parts = path.relative_to(ROOT).with_suffix("").parts
