@@ -16,6 +16,7 @@ from autocompress.errors import TrialError, cause_of
 from autocompress.pipeline.baseline import origin
 from autocompress.plugin.registry import Registry
 from autocompress.request.setup import Setup, base_of
+from autocompress.structure import call
 
 
 def named(policy: Policy, registry: Registry) -> Policy:
@@ -24,15 +25,17 @@ def named(policy: Policy, registry: Registry) -> Policy:
 
 
 def compressed(setup: Setup, policy: Policy, statistics: StatisticsStore) -> tuple[nn.Module, Program]:
-    """A compressed copy of the model and its program, which ran once. Raises TrialError: not built, or does not run."""
+    """A compressed copy of the model, which ran once, and its program. Raises TrialError: not built, or does not run.
+
+    The module is called, not its program: what a model keeps of a call must not be of inference mode.
+    """
     model = apply_policy(setup.model, policy, setup.layers, setup.registry, statistics)
-    program = setup.lower(model, policy)
     try:
         with torch.no_grad():
-            program(setup.example)
+            call(model, setup.example)
     except (Exception, SystemExit) as error:  # the model's own code on a stranger's modules may raise anything
         raise TrialError(f"the compressed model does not run ({cause_of(error)})") from error
-    return model, program
+    return model, setup.lower(model, policy)
 
 
 def save_policy(setup: Setup, policy: Policy, statistics: StatisticsStore, folder: Path) -> Artifact:

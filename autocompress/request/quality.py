@@ -41,7 +41,7 @@ class CallableEvaluator(Evaluator):
 def first_output(model: nn.Module, batch: Batch) -> Any:
     """The dense model's output on the first batch of the data. Raises DataError where it does not run on it."""
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             return call(model, batch)
     except (Exception, SystemExit) as error:  # whatever a model's code makes of data that is not for it
         given = ", ".join(f"{name} {_form(value)}" for name, value in inputs_of(batch).items())
@@ -99,7 +99,7 @@ def try_evaluator(evaluator: Evaluator, model: nn.Module, batches: Sequence[Batc
     """
 
     def run(one: Batch) -> Any:
-        with torch.inference_mode():
+        with torch.no_grad():
             return call(model, one)
 
     def score(some: Sequence[Batch]) -> None:

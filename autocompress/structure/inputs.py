@@ -49,7 +49,7 @@ def running(model: nn.Module, inputs: Mapping[str, Tensor], names: set[str]) -> 
 
     handles = [model.get_submodule(name).register_forward_pre_hook(hook(name)) for name in names]  # type: ignore[arg-type]
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: what a class keeps of a call (BEiT) serves later ones
             call(model, {name: tensor.clone() for name, tensor in inputs.items()})
     finally:
         for handle in handles:
@@ -66,7 +66,7 @@ def _refuse_changes(model: nn.Module, example: Mapping[str, Tensor]) -> None:
     """Refuse a model that changes its input: no two calls of it would be the same."""
     given = {name: tensor.clone() for name, tensor in example.items()}
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: what a class keeps of a call (BEiT) serves later ones
             call(model, given)
     except Exception:  # the trace tells what is wrong
         logger.debug("the model does not run on a copy of its example", exc_info=True)

@@ -58,7 +58,7 @@ def _mixes(module: nn.Module, recorded: Recorded) -> bool:
         return copy
 
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             args, kwargs = map_tensors(changed, (recorded.args, dict(recorded.kwargs)))
             after, before = main_output(module(*args, **kwargs)), main_output(recorded.output)
     except Exception:  # a part that does not run alone shows nothing

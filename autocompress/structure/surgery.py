@@ -75,7 +75,7 @@ class _Proof:
 
     def compare(self, attributes: Mapping[str, int], run: Callable[[], Any]) -> str:
         """ "" when cut and mask agree, else what is wrong, in words."""
-        with torch.inference_mode():
+        with torch.no_grad():
             with installed(self._model, self._masked, {}):
                 masked = main_output(run())
             try:
@@ -96,7 +96,7 @@ def _replays(model: nn.Module, owner: str, recorded: Recorded) -> bool:
     """Whether the owner alone gives what it gave inside the model, time and again: a cache in its inputs may grow."""
     before = main_output(recorded.output)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             again = [main_output(_again(model, owner, recorded)) for _ in range(2)]
     except Exception:
         logger.debug("%s does not run alone", owner, exc_info=True)
