@@ -31,13 +31,11 @@ class Runtime(ABC):
 
     name          unique among all installed plugins.
     requires      libraries that must be importable.
-    builds_fast   whether a program is made at once; if not, fewer copies of a module are built to be timed in turns.
     needs_torch   whether `load` calls the function that gives the torch module; if not, an artifact loads without it.
     """
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
-    builds_fast: ClassVar[bool] = True
     needs_torch: ClassVar[bool] = True
 
     def key(self) -> Mapping[str, str]:

@@ -44,12 +44,9 @@ ROUNDS, SECONDS = 40, 1.0
 FITS = 2**20
 """Bytes of a model that stays in the caches whole: its layers need no copies to go through."""
 MOST_COPIES = 32
-"""Of one layer: more of a small one take long to build, and go through the private caches no more than these."""
+"""Of one layer: more of a small one take long to build. What they would change of its time was not measured."""
 CACHE = 32 * 2**20
 """Bytes of dense weights to go through: a quarter of it, as int8, is more than the caches of two cores hold."""
-
-BUILT = 32
-"""The most copies where each is a program that takes a while to build: tiny layers would have thousands."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +191,7 @@ class CostTable:
         if self._weights < FITS:
             return 1
         size = max(1, shape[0] * shape[1] * weight_of(dense).element_size())
-        copies = min(MOST_COPIES, 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1))
-        return copies if self._runtime.builds_fast else min(copies, BUILT)
+        return min(MOST_COPIES, 1 << max(0, (min(self._weights, CACHE) // size).bit_length() - 1))
 
     def _caller(self, module: nn.Module, recorded: Recorded) -> Callable[[], object]:
         """Runs one module on a recorded call, in the runtime."""

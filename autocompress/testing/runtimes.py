@@ -67,7 +67,6 @@ class RuntimeContract(CleanState):
 
     def test_says_what_it_is(self) -> None:
         assert checks.NAME.fullmatch(self.runtime.name), f"name {self.runtime.name!r}: lower case, digits, dashes"
-        assert isinstance(self.runtime.builds_fast, bool)
         assert isinstance(self.runtime.needs_torch, bool)
         assert (self.runtime.__doc__ or "").strip()
         assert not missing(self.runtime.requires), f"to test it: {missing(self.runtime.requires)}"

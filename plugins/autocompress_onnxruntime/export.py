@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,15 @@ def export(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], pa
     return inputs
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 used as a block
+@contextmanager
+def _quiet() -> Iterator[None]:
     """The tracer warns of every Python value that it keeps, the exporter of its own age."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self._level = logging.getLogger("torch.onnx").level
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        return entered
-
-    def __exit__(self, *error: Any) -> None:
-        logging.getLogger("torch.onnx").setLevel(self._level)
-        super().__exit__(*error)
+        exporter.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            exporter.setLevel(level)

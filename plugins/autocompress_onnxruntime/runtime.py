@@ -20,7 +20,6 @@ class OnnxRuntime(Runtime):
 
     name: ClassVar[str] = "onnxruntime"
     requires: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript")
-    builds_fast: ClassVar[bool] = False
     needs_torch: ClassVar[bool] = False
 
     def key(self) -> Mapping[str, str]:
